@@ -1,0 +1,63 @@
+"""Kalman filtering, smoothing and state-space modelling on TensorFlow.
+
+The public names load on first use: ``import statespace`` itself imports neither TensorFlow nor
+pandas, so command lines that only print their help stay fast.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from statespace import native as _native
+
+if TYPE_CHECKING:
+    from statespace import config, datasets, kalman, linalg_ops, models
+    from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
+    from statespace.kalman.forecast import ForecastMoments, forecast
+    from statespace.kalman.smoother import SmootherResult, kalman_smoother
+    from statespace.ssm import LinearGaussianSSM
+
+_MODULES = ("config", "datasets", "forecasting", "kalman", "linalg_ops", "models")
+_HOME = {
+    "FilterResult": "kalman.filter",
+    "ForecastMoments": "kalman.forecast",
+    "LinearGaussianSSM": "ssm",
+    "SmootherResult": "kalman.smoother",
+    "forecast": "kalman.forecast",
+    "kalman_filter": "kalman.filter",
+    "kalman_smoother": "kalman.smoother",
+    "log_likelihood": "kalman.filter",
+}
+
+__all__ = [
+    "FilterResult",
+    "ForecastMoments",
+    "LinearGaussianSSM",
+    "SmootherResult",
+    "config",
+    "datasets",
+    "forecast",
+    "kalman",
+    "kalman_filter",
+    "kalman_smoother",
+    "linalg_ops",
+    "log_likelihood",
+    "models",
+]
+
+_native.warn_if_missing()
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"statespace.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"statespace.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("statespace-tf")
+    raise AttributeError(f"module 'statespace' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, "forecasting", "__version__"})

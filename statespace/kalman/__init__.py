@@ -1,0 +1,16 @@
+"""Inference on one linear-Gaussian state-space model: filter, smoother, forecast."""
+
+from statespace.kalman.filter import kalman_filter, log_likelihood
+from statespace.kalman.forecast import forecast
+from statespace.kalman.results import FilterResult, ForecastMoments, SmootherResult
+from statespace.kalman.smoother import kalman_smoother
+
+__all__ = [
+    "FilterResult",
+    "ForecastMoments",
+    "SmootherResult",
+    "forecast",
+    "kalman_filter",
+    "kalman_smoother",
+    "log_likelihood",
+]

@@ -1,0 +1,67 @@
+"""Moments of states and observations beyond the data."""
+
+import operator
+
+import tensorflow as tf
+
+from statespace.kalman.filter import kalman_filter
+from statespace.kalman.inference import masked_data
+from statespace.kalman.results import ForecastMoments
+from statespace.ssm import PARAMETERS
+
+
+def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
+    """Moments of the next ``horizon`` states and observations, given the data.
+
+    A forecast is the filter run on over steps with nothing observed.
+
+    Args:
+      ssm: a :class:`statespace.LinearGaussianSSM`. A per-step parameter that varies in time must
+        cover the future too: its time axis has T + horizon steps.
+      y: data ``[..., T, m]``; NaN marks a missing component.
+      horizon: number of steps ahead, a positive int.
+      mask: bool ``[..., T]`` or ``[..., T, m]``, True = observed.
+
+    Returns:
+      A :class:`statespace.ForecastMoments`; the observation covariances include the observation
+      noise.
+
+    Raises:
+      ValueError: ``horizon`` is not a positive int, a time-varying parameter stops before T +
+        horizon, or as :func:`statespace.log_likelihood`.
+
+    References:
+      Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.11.
+    """
+    if isinstance(horizon, bool) or not hasattr(horizon, "__index__") or horizon < 1:
+        raise ValueError(f"forecast: horizon is {horizon!r}; it must be a positive int.")
+    y = _extend(ssm, masked_data("forecast", ssm, y, mask), operator.index(horizon))
+    result = kalman_filter(ssm, y)
+    ahead = slice(-horizon, None)
+    mean = result.predicted_mean[..., ahead, :]
+    h, d = ssm.observation_matrix, ssm.observation_offset
+    h = h if h.shape.rank == 2 or h.shape[-3] == 1 else h[..., ahead, :, :]
+    d = d if d.shape.rank == 1 or d.shape[-2] == 1 else d[..., ahead, :]
+    return ForecastMoments(
+        state_mean=mean,
+        state_covariance=result.predicted_covariance[..., ahead, :, :],
+        observation_mean=tf.linalg.matvec(h, mean) + d,
+        observation_covariance=result.innovation_covariance[..., ahead, :, :],
+        info=result.info,
+    )
+
+
+def _extend(ssm, y, horizon):
+    """y with ``horizon`` rows of NaN after its end, checked against the model."""
+    for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
+        rank = tensor.shape.rank
+        if not spec.per_step or rank is None or rank == len(spec.core):
+            continue
+        steps, future = tensor.shape[-len(spec.core) - 1], y.shape[-2] + horizon
+        if steps not in (1, future):
+            raise ValueError(
+                f"forecast: {spec.name} has shape {tensor.shape}: it varies over {steps} steps; "
+                f"to forecast {horizon} steps after y {y.shape} it must cover {future}."
+            )
+    rows = tf.fill(tf.concat([tf.shape(y)[:-2], [horizon], tf.shape(y)[-1:]], 0), float("nan"))
+    return tf.concat([y, tf.cast(rows, y.dtype)], axis=-2)

@@ -1,0 +1,81 @@
+"""What filter, smoother and forecast share: checking arguments, choosing the implementation."""
+
+import tensorflow as tf
+
+from statespace.linalg_ops.arguments import check_choice
+from statespace.linalg_ops.failure import ON_FAILURE, raise_on_failure
+from statespace.ssm import LinearGaussianSSM, broadcast_shapes
+
+ALGORITHMS = ("auto", "covariance", "reference")
+
+
+def operands(op: str, ssm, y, mask, algorithm: str, on_failure: str) -> tuple[tf.Tensor, ...]:
+    """Checks the arguments of an inference function and returns the operands of its op.
+
+    Returns:
+      y with NaN at every missing component, then the model's parameters.
+
+    Raises:
+      ValueError: an argument has the wrong type, shape or dtype.
+    """
+    check_choice(op, "algorithm", algorithm, ALGORITHMS)
+    check_choice(op, "on_failure", on_failure, ON_FAILURE)
+    if not isinstance(ssm, LinearGaussianSSM):
+        raise ValueError(f"{op}: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
+    y = masked_data(op, ssm, y, mask)
+    broadcast_shapes(ssm, y)
+    return (y, *ssm.parameters())
+
+
+def masked_data(op: str, ssm, y, mask) -> tf.Tensor:
+    """y as a tensor of the model's dtype, NaN at every missing component."""
+    y = _data(op, ssm, y)
+    if mask is None:
+        return y
+    return tf.where(_component_mask(op, mask, y), y, tf.constant(float("nan"), y.dtype))
+
+
+def raise_if_failed(op: str, on_failure: str, info: tf.Tensor, outputs):
+    """Applies ``on_failure`` to the outputs of a filter."""
+    if on_failure == "nan":
+        return outputs
+    assertion = raise_on_failure(
+        op, info, "failed (innovation covariance not positive definite, or a NaN) at step, from 1,"
+    )
+    with tf.control_dependencies([] if assertion is None else [assertion]):
+        return tf.nest.map_structure(tf.identity, outputs)
+
+
+def _data(op, ssm, y):
+    if not hasattr(y, "dtype"):
+        return tf.convert_to_tensor(y, ssm.dtype, name="y")
+    y = tf.convert_to_tensor(y, name="y")
+    if y.dtype.is_integer:
+        y = tf.cast(y, ssm.dtype)
+    if y.dtype != ssm.dtype:
+        raise ValueError(
+            f"{op}: mixed dtypes: y is {y.dtype.name}, the model is {ssm.dtype.name}. "
+            f"Cast one of them."
+        )
+    return y
+
+
+def _component_mask(op, mask, y):
+    """mask ``[..., T]`` or ``[..., T, m]`` as bool that broadcasts against y."""
+    mask = tf.convert_to_tensor(mask, name="mask")
+    if mask.dtype != tf.bool:
+        raise ValueError(f"{op}: mask is {mask.dtype.name}; it must be bool, True = observed.")
+    per_step = mask.shape.rank == y.shape.rank - 1 or (
+        mask.shape.rank == 1 and y.shape.rank is not None
+    )
+    candidate = mask[..., tf.newaxis] if per_step else mask
+    try:
+        shape = tf.broadcast_static_shape(candidate.shape, y.shape)
+    except ValueError:
+        shape = None
+    if shape is None or shape.rank != y.shape.rank or not shape.is_compatible_with(y.shape):
+        raise ValueError(
+            f"{op}: mask has shape {mask.shape}; it must be [..., T] or [..., T, m] to fit y, "
+            f"which has shape {y.shape}."
+        )
+    return candidate

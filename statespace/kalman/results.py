@@ -1,0 +1,42 @@
+"""What inference returns."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class FilterResult(NamedTuple):
+    """Output of :func:`statespace.kalman_filter`; ``[...]`` is the batch shape of the data.
+
+    At a missing component the innovation is zero; the innovation covariance is that of the
+    prediction, ``H P H' + R``, missing or not.
+    """
+
+    log_likelihood: tf.Tensor  # [...]
+    filtered_mean: tf.Tensor  # E[x_t | y_0 .. y_t], [..., T, n]
+    filtered_covariance: tf.Tensor  # [..., T, n, n]
+    predicted_mean: tf.Tensor  # E[x_t | y_0 .. y_{t-1}], [..., T, n]; t = 0 is the prior
+    predicted_covariance: tf.Tensor  # [..., T, n, n]
+    innovation: tf.Tensor  # y_t - E[y_t | y_0 .. y_{t-1}], [..., T, m]
+    innovation_covariance: tf.Tensor  # [..., T, m, m]
+    info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+
+
+class SmootherResult(NamedTuple):
+    """Output of :func:`statespace.kalman_smoother`; ``[...]`` is the batch shape of the data."""
+
+    log_likelihood: tf.Tensor  # [...]
+    smoothed_mean: tf.Tensor  # E[x_t | y], [..., T, n]
+    smoothed_covariance: tf.Tensor  # [..., T, n, n]
+    lag_one_covariance: tf.Tensor  # Cov[x_{t+1}, x_t | y], [..., T-1, n, n]
+    info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+
+
+class ForecastMoments(NamedTuple):
+    """Output of :func:`statespace.forecast`, steps T ... T + horizon - 1."""
+
+    state_mean: tf.Tensor  # [..., horizon, n]
+    state_covariance: tf.Tensor  # [..., horizon, n, n]
+    observation_mean: tf.Tensor  # [..., horizon, m]
+    observation_covariance: tf.Tensor  # [..., horizon, m, m]
+    info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed

@@ -1,0 +1,41 @@
+"""The Kalman smoother."""
+
+import tensorflow as tf
+
+from statespace import native
+from statespace.kalman import reference
+from statespace.kalman.inference import operands, raise_if_failed
+from statespace.kalman.results import SmootherResult
+from statespace.linalg_ops.differentiation import reference_vjp
+
+
+def kalman_smoother(ssm, y, *, mask=None, algorithm="auto", on_failure="nan") -> SmootherResult:
+    """Moments of the states given all data, before and after.
+
+    The backward recursion is that of the disturbance smoother, which inverts no predicted
+    covariance: states without noise and a singular initial covariance are fine.
+
+    Args:
+      ssm, y, mask, algorithm, on_failure: as for :func:`statespace.log_likelihood`.
+
+    Returns:
+      A :class:`statespace.SmootherResult`: log-likelihood ``[...]``, smoothed mean ``[..., T, n]``
+      and covariance ``[..., T, n, n]``, and the lag-one covariances Cov[x_{t+1}, x_t | y]
+      ``[..., T-1, n, n]``.
+
+    Raises:
+      ValueError, tf.errors.InvalidArgumentError: as :func:`statespace.log_likelihood`.
+
+    References:
+      Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., sections 4.4 and 4.7.
+    """
+    inputs = operands("kalman_smoother", ssm, y, mask, algorithm, on_failure)
+    ops = native.ops() if algorithm != "reference" else None
+    smoother = reference.smoother_reference if ops is None else ops.statespace_kalman_smoother
+    result = SmootherResult(*smoother(*inputs))
+    return raise_if_failed("kalman_smoother", on_failure, result.info, result)
+
+
+@tf.RegisterGradient("StatespaceKalmanSmoother")
+def _gradient(op, *cotangents):
+    return reference_vjp(reference.smoother_reference, op.inputs, cotangents)

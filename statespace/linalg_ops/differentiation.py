@@ -1,0 +1,46 @@
+"""What registered gradients share: falling back on the reference, and undoing broadcasts."""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+
+def reference_vjp(
+    function: Callable, inputs: Sequence[tf.Tensor], cotangents: Sequence[tf.Tensor | None]
+) -> list[tf.Tensor]:
+    """Vector-Jacobian product of a function written in TensorFlow.
+
+    It is the gradient of compiled ops that have no compiled gradient, above all of the gradient
+    ops themselves: second derivatives, forward mode and ``jacobian`` go through it.
+
+    Args:
+      function: maps ``inputs`` to a tensor or a flat sequence of tensors.
+      inputs: tensors to differentiate by.
+      cotangents: one per output; None, and outputs that are not floating, count as zero.
+
+    Returns:
+      One gradient per input, zeros where the output does not depend on it.
+    """
+    inputs = [tf.identity(x) for x in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = tf.nest.flatten(function(*inputs))
+    used = [
+        (y, cotangent)
+        for y, cotangent in zip(outputs, cotangents, strict=True)
+        if cotangent is not None and y.dtype.is_floating
+    ]
+    return tape.gradient(
+        [y for y, _ in used],
+        inputs,
+        output_gradients=[cotangent for _, cotangent in used],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+
+
+def sum_to_shape(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Sums ``x`` over the batch axes along which ``like`` was broadcast to give it."""
+    if x.shape.is_fully_defined() and x.shape == like.shape:
+        return x
+    axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(like), s1=tf.shape(x))
+    return tf.reshape(tf.reduce_sum(x, axes), tf.shape(like))

@@ -1,0 +1,127 @@
+"""The compiled library: where it is, whether it is in use, and how to reach its ops.
+
+The C++ sources live in this folder (``core/``: numerics, ``ops/``: registration with TensorFlow,
+``bridge/``: XLA). The build puts ``_statespace.so`` beside this file; without it everything runs on
+the reference implementations in plain TensorFlow.
+"""
+
+import ctypes
+import functools
+import os
+import warnings
+from pathlib import Path
+
+LIBRARY_PATH = Path(__file__).with_name("_statespace.so")
+
+_CURE = (
+    "statespace runs on its reference implementations, which give the same numbers, slowly. "
+    "To get the compiled library, install g++ (Debian: apt-get install g++) and reinstall with "
+    "'pip install --force-reinstall --no-deps statespace-tf'."
+)
+_wanted = os.environ.get("STATESPACE_USE_NATIVE", "1") != "0"
+_bridge_failure: str | None = "not loaded yet"
+
+
+def warn_if_missing():
+    """Says once, at import, that the package was installed without its compiled library."""
+    if _wanted and not LIBRARY_PATH.exists():
+        warnings.warn(
+            f"The compiled library is missing ({LIBRARY_PATH}); was there no C++ compiler when the "
+            f"package was installed? {_CURE}",
+            stacklevel=3,
+        )
+
+
+@functools.cache
+def _load():
+    """Loads the library once; returns (module of op wrappers, None) or (None, reason)."""
+    if not LIBRARY_PATH.exists():
+        return None, f"{LIBRARY_PATH} does not exist"
+    import tensorflow as tf
+
+    try:
+        ops = tf.load_op_library(str(LIBRARY_PATH))
+    except (tf.errors.OpError, OSError) as error:
+        reason = f"it does not load into TensorFlow {tf.__version__}: {error}"
+        warnings.warn(f"The compiled library {LIBRARY_PATH}: {reason}. {_CURE}", stacklevel=2)
+        return None, reason
+    _set_threads(tf)
+    _load_bridge()
+    return ops, None
+
+
+def _set_threads(tf):
+    """Gives the kernels' own pool the size the user gave TensorFlow's intra-op pool."""
+    wanted = tf.config.threading.get_intra_op_parallelism_threads()
+    wanted = wanted or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0)
+    api().set_num_threads(wanted or len(os.sched_getaffinity(0)))
+
+
+def _load_bridge():
+    global _bridge_failure
+    from statespace.native import xla
+
+    _bridge_failure = xla.load(str(LIBRARY_PATH))
+
+
+class _Api(ctypes.Structure):
+    """The head of ``StatespaceApi`` in ops/api.h."""
+
+    _fields_ = (
+        ("version", ctypes.c_int32),
+        ("num_ops", ctypes.c_int32),
+        ("ops", ctypes.c_void_p),
+        ("infer", ctypes.c_void_p),
+        ("run", ctypes.c_void_p),
+        ("simd_level", ctypes.CFUNCTYPE(ctypes.c_char_p)),
+        ("num_threads", ctypes.CFUNCTYPE(ctypes.c_int32)),
+        ("set_num_threads", ctypes.CFUNCTYPE(None, ctypes.c_int32)),
+    )
+
+
+def api() -> _Api:
+    """The C interface of the loaded library."""
+    library = ctypes.CDLL(str(LIBRARY_PATH))
+    library.statespace_api.restype = ctypes.POINTER(_Api)
+    return library.statespace_api().contents
+
+
+def failure() -> str | None:
+    """Why the compiled library cannot be used, or None if it can."""
+    return _load()[1]
+
+
+def bridge_failure() -> str | None:
+    """Why the native kernels cannot run inside XLA, or None if they can."""
+    return _load()[1] or _bridge_failure
+
+
+def use(enabled: bool):
+    """Backs ``statespace.config.use_native``."""
+    global _wanted
+    _wanted = bool(enabled)
+
+
+def ops():
+    """The op wrappers to call now, or None where the reference implementation is to run.
+
+    That is: the library is missing or switched off, or the caller is being traced for XLA and the
+    bridge, which gives XLA the kernels, is not loaded.
+    """
+    if not _wanted or library() is None or (_bridge_failure is not None and _traced_for_xla()):
+        return None
+    return library()
+
+
+def library():
+    """The op wrappers, for the gradients of ops that exist; None if there is no library."""
+    return _load()[0]
+
+
+def _traced_for_xla():
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    if tf.executing_eagerly():
+        return False
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())

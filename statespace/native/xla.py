@@ -1,0 +1,54 @@
+"""Load the XLA bridge, which makes the compiled ops work under ``tf.function(jit_compile=True)``.
+
+The bridge is built by :mod:`statespace.build`. It may be loaded at any time, also after TensorFlow has
+compiled other functions: XLA looks its kernels up whenever it compiles a function.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from statespace import build
+
+_loaded_path: str | None = None
+
+
+def load(core_library_path: str | os.PathLike[str]) -> str | None:
+    """Connect XLA to the ops of the compiled library. Further calls do nothing.
+
+    Args:
+        core_library_path: the compiled library, already loaded with ``tf.load_op_library``.
+
+    Returns:
+        ``None`` on success, otherwise a sentence saying why compiled ops do not work inside XLA.
+    """
+    global _loaded_path
+    if _loaded_path is not None:
+        return None
+    try:
+        path = build.bridge_path()
+    except build.BuildError as error:
+        return str(error)
+    if path is None:
+        return (
+            "the XLA bridge is not built for this TensorFlow: run `python -m statespace.build` "
+            "(about a minute)"
+        )
+    try:
+        core = ctypes.CDLL(os.fspath(core_library_path))
+        core.statespace_api.restype = ctypes.c_void_p
+        bridge = ctypes.CDLL(os.fspath(path))
+        register = bridge.statespace_bridge_register
+    except (OSError, AttributeError) as error:
+        return (
+            f"the XLA bridge {path} cannot be loaded ({error}): build it anew with "
+            "`python -m statespace.build --force`"
+        )
+    register.argtypes = [ctypes.c_void_p]
+    register.restype = ctypes.c_char_p
+    reason = register(core.statespace_api())
+    if reason is not None:
+        return f"the XLA bridge {path} was refused: {reason.decode(errors='replace')}"
+    _loaded_path = os.fspath(path)
+    return None

@@ -1,0 +1,324 @@
+"""The linear-Gaussian state-space model: a value object, its broadcasting rule and its validation."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+class ParameterSpec(NamedTuple):
+    """Core axes of a parameter, by the letters of the model equations."""
+
+    name: str
+    core: tuple[str, ...]
+    per_step: bool  # may carry a time axis before its core axes
+
+
+# The order in which every Kalman op takes its parameters.
+PARAMETERS = (
+    ParameterSpec("transition_matrix", ("n", "n"), True),
+    ParameterSpec("transition_scale", ("n", "k"), True),
+    ParameterSpec("observation_matrix", ("m", "n"), True),
+    ParameterSpec("observation_scale", ("m", "r"), True),
+    ParameterSpec("transition_offset", ("n",), True),
+    ParameterSpec("observation_offset", ("m",), True),
+    ParameterSpec("initial_mean", ("n",), False),
+    ParameterSpec("initial_scale", ("n", "p"), False),
+)
+
+
+class LinearGaussianSSM(tf.experimental.ExtensionType):
+    """A linear-Gaussian state-space model, for t = 0 ... T-1:
+
+        x_0     ~ N(m_0, S_0 S_0')
+        y_t     = H_t x_t + d_t + C_t r_t,     r_t ~ N(0, I)
+        x_{t+1} = F_t x_t + b_t + G_t q_t,     q_t ~ N(0, I)
+
+    Noise enters by *scale factors* (G, C, S_0), so covariances are positive semidefinite by
+    construction and noise of lower rank is natural (G may be [n, k] with k < n).
+
+    Shapes: data is ``y[..., T, m]``, and every per-step parameter broadcasts, by NumPy's rules,
+    against its leading axes ``[..., T]``. ``F[n, n]`` is shared by all series and steps,
+    ``F[T, n, n]`` varies in time, ``F[B, 1, n, n]`` per series, ``F[B, T, n, n]`` in both. The
+    initial moments have no time axis and broadcast against ``[...]``. One step, F_{T-1}, G_{T-1}
+    and b_{T-1}, leads beyond the data; only forecasts use it.
+
+    An ``ExtensionType``: it passes through ``tf.function``, ``tf.while_loop`` and SavedModel
+    signatures.
+
+    Args:
+      transition_matrix: F, ``[..., n, n]``.
+      transition_scale: G, ``[..., n, k]``.
+      observation_matrix: H, ``[..., m, n]``.
+      observation_scale: C, ``[..., m, r]``.
+      initial_mean: m_0, ``[..., n]``.
+      initial_scale: S_0, ``[..., n, p]``.
+      transition_offset: b, ``[..., n]``; None is zero.
+      observation_offset: d, ``[..., m]``; None is zero.
+
+    All float32 or all float64; Python numbers and integer arrays take the dtype of the others, or
+    float64 where there are none.
+
+    Raises:
+      ValueError: a shape does not fit the others, or dtypes are mixed. The message names the
+        parameters and their shapes.
+
+    Example:
+
+      >>> import statespace as ss
+      >>> ssm = ss.LinearGaussianSSM(
+      ...     transition_matrix=[[1.0, 1.0], [0.0, 1.0]], transition_scale=[[0.1, 0.0], [0.0, 0.01]],
+      ...     observation_matrix=[[1.0, 0.0]], observation_scale=[[1.0]],
+      ...     initial_mean=[0.0, 0.0], initial_scale=[[10.0, 0.0], [0.0, 1.0]])
+      >>> ssm.state_dim, ssm.observation_dim, ssm.dtype.name
+      (2, 1, 'float64')
+    """
+
+    transition_matrix: tf.Tensor
+    transition_scale: tf.Tensor
+    observation_matrix: tf.Tensor
+    observation_scale: tf.Tensor
+    transition_offset: tf.Tensor
+    observation_offset: tf.Tensor
+    initial_mean: tf.Tensor
+    initial_scale: tf.Tensor
+
+    def __init__(
+        self,
+        transition_matrix,
+        transition_scale,
+        observation_matrix,
+        observation_scale,
+        initial_mean,
+        initial_scale,
+        transition_offset=None,
+        observation_offset=None,
+    ):
+        given = {
+            "transition_matrix": transition_matrix,
+            "transition_scale": transition_scale,
+            "observation_matrix": observation_matrix,
+            "observation_scale": observation_scale,
+            "transition_offset": transition_offset,
+            "observation_offset": observation_offset,
+            "initial_mean": initial_mean,
+            "initial_scale": initial_scale,
+        }
+        tensors = _to_tensors(given)
+        _check_core_shapes(tensors)
+        if transition_offset is None:
+            tensors["transition_offset"] = _zero_offset(tensors["transition_matrix"], axis=-1)
+        if observation_offset is None:
+            tensors["observation_offset"] = _zero_offset(tensors["observation_matrix"], axis=-2)
+        for name, tensor in tensors.items():
+            setattr(self, name, tensor)
+
+    @classmethod
+    def from_covariances(
+        cls,
+        transition_matrix,
+        transition_covariance,
+        observation_matrix,
+        observation_covariance,
+        initial_mean,
+        initial_covariance,
+        transition_offset=None,
+        observation_offset=None,
+    ) -> "LinearGaussianSSM":
+        """Builds the model from covariances instead of scale factors.
+
+        Args:
+          transition_covariance: Q, ``[..., n, n]``; observation_covariance: R, ``[..., m, m]``;
+          initial_covariance: P_0, ``[..., n, n]``; each symmetric positive *definite* (the lower
+          triangle is read). The other arguments are those of the constructor.
+
+        Returns:
+          The model with G, C and S_0 the Cholesky factors of Q, R and P_0.
+
+        Raises:
+          tf.errors.InvalidArgumentError: a covariance is not positive definite; the message names
+            it, the batch index and the leading minor. Singular noise is what the constructor's
+            scale factors are for.
+          ValueError: as the constructor.
+        """
+        from statespace.linalg_ops.cholesky import cholesky
+
+        covariances = {
+            "transition_covariance": transition_covariance,
+            "observation_covariance": observation_covariance,
+            "initial_covariance": initial_covariance,
+        }
+        others = {
+            "transition_matrix": transition_matrix,
+            "observation_matrix": observation_matrix,
+            "initial_mean": initial_mean,
+            "transition_offset": transition_offset,
+            "observation_offset": observation_offset,
+        }
+        tensors = _to_tensors(covariances | others)
+        scale = {
+            name: cholesky(tensors[name], on_failure="raise", name=name) for name in covariances
+        }
+        return cls(
+            tensors["transition_matrix"],
+            scale["transition_covariance"],
+            tensors["observation_matrix"],
+            scale["observation_covariance"],
+            tensors["initial_mean"],
+            scale["initial_covariance"],
+            tensors.get("transition_offset"),
+            tensors.get("observation_offset"),
+        )
+
+    @property
+    def state_dim(self) -> int | None:
+        """n, or None where it is not known statically."""
+        return _static_dim("n", self.parameters())
+
+    @property
+    def observation_dim(self) -> int | None:
+        """m, or None where it is not known statically."""
+        return _static_dim("m", self.parameters())
+
+    @property
+    def dtype(self) -> tf.DType:
+        """tf.float32 or tf.float64."""
+        return self.transition_matrix.dtype
+
+    def parameters(self) -> tuple[tf.Tensor, ...]:
+        """The eight parameters in the order of ``PARAMETERS``."""
+        return tuple(getattr(self, spec.name) for spec in PARAMETERS)
+
+
+def broadcast_shapes(ssm: LinearGaussianSSM, y: tf.Tensor) -> tf.TensorShape:
+    """Checks the broadcasting rule between a model and data, as far as shapes are static.
+
+    Args:
+      ssm: the model.
+      y: data ``[..., T, m]``.
+
+    Returns:
+      The static batch shape of the results: the data's, widened by the parameters' where they have
+      more batch axes (many candidate models on one series).
+
+    Raises:
+      ValueError: names the argument whose shape does not fit, and both shapes.
+    """
+    _check_data(ssm, y.shape)
+    num_steps = y.shape[-2] if y.shape.rank is not None else None
+    batch = y.shape[:-2]
+    for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
+        rank = tensor.shape.rank
+        if rank is None:
+            batch = tf.TensorShape(None)
+            continue
+        lead = tensor.shape[: rank - len(spec.core)]
+        if spec.per_step and lead.rank:
+            steps = lead[-1]
+            if None not in (steps, num_steps) and steps not in (1, num_steps):
+                raise ValueError(
+                    f"{spec.name} has shape {tensor.shape}: its time axis has {steps} steps but y "
+                    f"has {num_steps} (y has shape {y.shape}). Per-step parameters broadcast "
+                    f"against y's leading axes [..., T]; give one per series as [B, 1, ...]."
+                )
+            lead = lead[:-1]
+        try:
+            batch = tf.broadcast_static_shape(batch, lead)
+        except ValueError:
+            raise ValueError(
+                f"{spec.name} has shape {tensor.shape}: its batch axes {lead} do not broadcast "
+                f"against the batch axes {batch} of y (shape {y.shape}) and the parameters "
+                f"before it."
+            ) from None
+    return batch
+
+
+def _check_data(ssm, shape):
+    if shape.rank is None:
+        return
+    m = ssm.observation_dim
+    if shape.rank < 2:
+        hint = " Add the axis of the observation: y[..., tf.newaxis]." if shape.rank == 1 else ""
+        raise ValueError(f"y has shape {shape}; it must be [..., T, m] with m = {m}.{hint}")
+    if None not in (m, shape[-1]) and shape[-1] != m:
+        hint = " Add the axis of the observation: y[..., tf.newaxis]." if m == 1 else ""
+        raise ValueError(
+            f"y has shape {shape}; its last axis must have the model's m = {m} components.{hint}"
+        )
+
+
+def _to_tensors(given):
+    """Converts the parameters that are not None to tensors of one dtype, or says what is mixed."""
+    given = {name: value for name, value in given.items() if value is not None}
+    floats = {name: dtype for name, value in given.items() if (dtype := _float_dtype(value))}
+    if len(set(floats.values())) > 1:
+        listing = ", ".join(f"{name} is {dtype.name}" for name, dtype in floats.items())
+        raise ValueError(f"Parameters have mixed dtypes: {listing}. Cast them to one of them.")
+    dtype = next(iter(floats.values()), tf.float64)
+    if dtype not in (tf.float32, tf.float64):
+        raise ValueError(f"Parameters are {dtype.name}; they must be float32 or float64.")
+    return {name: _convert(name, value, dtype) for name, value in given.items()}
+
+
+def _float_dtype(value) -> tf.DType | None:
+    """The dtype an argument insists on: None for Python numbers and integer arrays."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        leaves = [leaf for leaf in tf.nest.flatten(value) if hasattr(leaf, "dtype")]
+        return _float_dtype(leaves[0]) if leaves else None
+    dtype = tf.as_dtype(dtype)
+    return None if dtype.is_integer or dtype.is_bool else dtype
+
+
+def _convert(name, value, dtype):
+    if hasattr(value, "dtype") and _float_dtype(value) is None:
+        return tf.cast(value, dtype)
+    if not tf.is_tensor(value) and not hasattr(value, "dtype"):
+        # tf.convert_to_tensor refuses Python ints beside a float dtype only inside nested lists
+        # of tensors; NumPy settles plain nested lists, TensorFlow the rest.
+        if not any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value)):
+            try:
+                value = np.asarray(value, dtype.as_numpy_dtype)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    return tf.convert_to_tensor(value, dtype, name=name)
+
+
+def _check_core_shapes(tensors):
+    """Core axes that share a letter must agree; says which two arguments do not."""
+    seen: dict[str, tuple[str, int]] = {}
+    for spec in PARAMETERS:
+        tensor = tensors.get(spec.name)
+        if tensor is None or tensor.shape.rank is None:
+            continue
+        wanted = ", ".join(spec.core)
+        if tensor.shape.rank < len(spec.core):
+            raise ValueError(f"{spec.name} has shape {tensor.shape}; it must be [..., {wanted}].")
+        for letter, size in zip(spec.core, tensor.shape[-len(spec.core) :], strict=True):
+            if size is None:
+                continue
+            owner, expected = seen.setdefault(letter, (spec.name, size))
+            if size != expected:
+                raise ValueError(
+                    f"{spec.name} has shape {tensor.shape}; it must be [..., {wanted}] with "
+                    f"{letter} = {expected}, as {owner} {tensors[owner].shape} says."
+                )
+
+
+def _static_dim(letter, tensors) -> int | None:
+    return next(_known_sizes(letter, tensors), None)
+
+
+def _known_sizes(letter, tensors) -> Iterator[int]:
+    for spec, tensor in zip(PARAMETERS, tensors, strict=True):
+        if tensor.shape.rank is None:
+            continue
+        for name, size in zip(spec.core, tensor.shape[-len(spec.core) :], strict=True):
+            if name == letter and size is not None:
+                yield size
+
+
+def _zero_offset(matrix, axis):
+    size = matrix.shape[axis] if matrix.shape.rank is not None else None
+    return tf.zeros([tf.shape(matrix)[axis] if size is None else size], matrix.dtype)
