@@ -3,14 +3,14 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-RIVALS := .venv-rivals
+BENCH := .venv-bench
 NATIVE_BUILD ?= build/native-tests
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 
 # The package is installed, not linked to: what runs is what a user gets, its compiled library included.
 # The tools are called as programs, and Python with -P, so that the checkout's statespace/, which
 # has no library in it, does not come before the installed one.
-SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find statespace -type f \
+SOURCES := pyproject.toml CMakeLists.txt $(shell find statespace -type f \
   ! -name '*.pyc' ! -name '*.so')
 
 # The caller's Python may be any; the environment wants the first of these that will do.
@@ -19,13 +19,16 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
   python=; done; \
   test -n "$$python" || { echo "No Python 3.11 or newer found; name one: make PYTHON=..." >&2; exit 1; }
 
+# The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
+build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
+
 .PHONY: demo test test-native bench docs lint wheel clean
 .NOTPARALLEL:
 
-demo: $(VENV)/with-forecast
+demo: $(VENV)/with-forecast $(VENV)/bridge
 	$(BIN)/statespace demo
 
-test: $(VENV)/with-dev
+test: $(VENV)/with-dev $(VENV)/bridge
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 # The C++ tests of the numerics, under the address and undefined-behaviour sanitizers.
@@ -35,10 +38,11 @@ test-native: $(VENV)/with-dev
 	$(BIN)/cmake --build $(NATIVE_BUILD)
 	$(BIN)/ctest --test-dir $(NATIVE_BUILD) --output-on-failure
 
-bench: $(VENV)/with-bench $(RIVALS)/installed
-	STATESPACE_RIVALS_PYTHON=$(abspath $(RIVALS)/bin/python) $(BIN)/python benchmarks/filter.py
+bench: $(BENCH)/installed
+	$(BENCH)/bin/python benchmarks/filter.py
 
 docs: $(VENV)/with-docs
+	rm -rf docs/generated  # of names that are gone, pages would remain
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
@@ -53,23 +57,27 @@ wheel: $(VENV)/created
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) $(RIVALS) build dist docs/_build docs/gallery docs/generated
+	rm -rf $(VENV) $(BENCH) build dist docs/_build docs/gallery docs/generated \
+	  docs/sg_execution_times.rst
 
-$(VENV)/created:
-	@$(FIND_PYTHON); $$python -m venv $(VENV) || \
+$(VENV)/created $(BENCH)/created:
+	@$(FIND_PYTHON); $$python -m venv $(@D) || \
 	  { echo "python3-venv is missing? (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@touch $@
 
-# Installs the package with one of its extras, and builds the bridge to XLA, which is optional. Every
-# other extra includes [forecast].
+# Installs the package with one of its extras. Every other extra includes [forecast].
 $(VENV)/with-%: $(SOURCES) | $(VENV)/created
 	$(BIN)/pip install --quiet '.[$*]'
-	@$(BIN)/python -P -m statespace.build || \
-	  echo "Going on without the XLA bridge: jit_compile=True will use the reference implementations."
 	@touch $(VENV)/with-forecast $@
 
-# Other libraries that the benchmark compares with and that cannot share an environment with ours.
-$(RIVALS)/installed: Makefile
-	@$(FIND_PYTHON); $$python -m venv $(RIVALS)
-	$(RIVALS)/bin/pip install --quiet dynamax
+$(VENV)/bridge: $(VENV)/with-forecast
+	@$(call build_bridge,$(BIN))
+	@touch $@
+
+# In an environment of its own, because dynamax brings tfp-nightly, which overwrites the files of
+# tensorflow-probability. It comes second, so that its version is the one that is there.
+$(BENCH)/installed: $(SOURCES) | $(BENCH)/created
+	$(BENCH)/bin/pip install --quiet '.[bench]'
+	$(BENCH)/bin/pip install --quiet dynamax
+	@$(call build_bridge,$(BENCH)/bin)
 	@touch $@
