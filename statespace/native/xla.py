@@ -1,7 +1,7 @@
 """Load the XLA bridge, which makes the compiled ops work under ``tf.function(jit_compile=True)``.
 
-The bridge is built by :mod:`statespace.build`. It may be loaded at any time, also after TensorFlow has
-compiled other functions: XLA looks its kernels up whenever it compiles a function.
+The bridge is built by ``python -m statespace.build``. It may be loaded at any time, also after
+TensorFlow has compiled other functions: XLA looks its kernels up whenever it compiles a function.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ _loaded_path: str | None = None
 
 
 def load(core_library_path: str | os.PathLike[str]) -> str | None:
-    """Connect XLA to the ops of the compiled library. Further calls do nothing.
+    """Connects XLA to the ops of the compiled library; further calls do nothing.
 
     Args:
-        core_library_path: the compiled library, already loaded with ``tf.load_op_library``.
+      core_library_path: the compiled library, already loaded with ``tf.load_op_library``.
 
     Returns:
-        ``None`` on success, otherwise a sentence saying why compiled ops do not work inside XLA.
+      None on success, otherwise why the compiled ops cannot run inside XLA, in words.
     """
     global _loaded_path
     if _loaded_path is not None:

@@ -79,9 +79,13 @@ class CustomCallKernel : public tf::XlaOpKernel {
       OP_REQUIRES_OK(context, context->GetAttr(op.attr_names[i], &value));
       flags += value ? '1' : '0';
     }
-    // The typed foreign function interface reads its attributes from an MLIR dictionary. The name
-    // rather than the index of the op: a stored program must not run another op after an upgrade.
-    config_ = std::string("{op = \"") + op.name + "\", flags = \"" + flags + "\"}";
+    // XLA on the CPU keeps an instruction's configuration as JSON, and the attributes of a custom
+    // call in it as an MLIR dictionary. The dictionary alone would do, but for a neighbour: a
+    // matrix product whose result goes into the call reads the call's configuration and, in
+    // TensorFlow 2.20, ends the process if it is not JSON. The call holds the name of the op rather
+    // than its index: a stored program must not run another op after an upgrade.
+    config_ = std::string(R"({"custom_call_config": {"attributes": "{op = \")") + op.name +
+              R"(\", flags = \")" + flags + R"(\"}"}})";
   }
 
   void Compile(tf::XlaOpKernelContext* context) override {
