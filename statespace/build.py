@@ -50,11 +50,18 @@ class BuildError(RuntimeError):
 
 
 def cache_folder() -> Path:
-    """The folder for built libraries: ``$XDG_CACHE_HOME/statespace`` or ``~/.cache/statespace``."""
+    """The folder for built libraries: ``$XDG_CACHE_HOME/statespace`` or ``~/.cache/statespace``.
+
+    Raises:
+      BuildError: the user has no home folder.
+    """
     configured = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification asks to ignore relative paths.
-    base = Path(configured) if os.path.isabs(configured) else Path("~/.cache").expanduser()
-    return base / "statespace"
+    if os.path.isabs(configured):  # the XDG specification asks to ignore relative paths
+        return Path(configured) / "statespace"
+    try:
+        return Path.home() / ".cache" / "statespace"
+    except RuntimeError as error:
+        raise BuildError("this user has no home folder: set XDG_CACHE_HOME to a folder.") from error
 
 
 def bridge_path() -> Path | None:
@@ -63,10 +70,11 @@ def bridge_path() -> Path | None:
     Imports TensorFlow, whose version decides, and looks for one file.
 
     Raises:
-      BuildError: TensorFlow cannot be imported.
+      BuildError: TensorFlow cannot be imported, or there is no cache folder.
     """
     target = _target()
-    return target if target.is_file() else None
+    # Path.is_file() raises where a folder on the way may not be entered.
+    return target if os.path.isfile(target) else None
 
 
 def build(*, force: bool = False, say: Callable[[str], None] = lambda text: None) -> Path:
@@ -87,14 +95,14 @@ def build(*, force: bool = False, say: Callable[[str], None] = lambda text: None
     if not sys.platform.startswith("linux"):
         raise BuildError(f"the bridge is supported on Linux only, this is {sys.platform}.")
     target = _target()
-    if target.is_file() and not force:
+    if os.path.isfile(target) and not force:
         say(f"Already built: {target}")
         return target
     compiler = _find_compiler()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target.parent / "build.lock", say):
-            if force or not target.is_file():
+            if force or not os.path.isfile(target):
                 _compile(compiler, target, say)
             else:
                 say(f"Built by another process: {target}")
@@ -128,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _report_status(say: Callable[[str], None]) -> int:
     target = _target()
     tensorflow_version = _tensorflow().__version__
-    if target.is_file():
+    if os.path.isfile(target):
         say(f"The XLA bridge for TensorFlow {tensorflow_version} is built: {target}")
         return 0
     say(
@@ -210,7 +218,7 @@ def _compile(compiler: list[str], target: Path, say: Callable[[str], None]) -> N
         )
     say(
         f"Building the XLA bridge for TensorFlow {tensorflow.__version__} with {compiler[0]}: "
-        "usually about a minute, and 1.7 GB of memory ..."
+        "usually one to two minutes, and 1.7 GB of memory ..."
     )
     started = time.monotonic()
     log = target.with_suffix(".log")

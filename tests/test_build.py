@@ -4,6 +4,7 @@ The compiler is a stand-in that takes no time; tests/native/test_bridge.py tests
 """
 
 import os
+import pathlib
 import sys
 import threading
 
@@ -61,7 +62,7 @@ def test_builds_once_and_says_where(cache, compiler, capsys):
     assert path.parent == cache
     assert path.read_text() == "first second"
     said = capsys.readouterr().out
-    assert "about a minute" in said
+    assert "one to two minutes" in said
     assert str(path) in said
     assert _left_behind(cache) == [path.name]
 
@@ -145,6 +146,16 @@ def test_cache_folder_not_writable(cache, compiler, capsys):
     message = _failure(capsys)
     assert "cannot write to the cache folder" in message
     assert os.fspath(cache) in message
+
+
+def test_no_home_folder(capsys, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(pathlib.Path, "home", no_home)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
+    assert build.main([]) == 1
+    assert "set XDG_CACHE_HOME" in capsys.readouterr().err
 
 
 def test_no_tensorflow(capsys, monkeypatch):

@@ -33,7 +33,7 @@ def load(core_library_path: str | os.PathLike[str]) -> str | None:
     if path is None:
         return (
             "the XLA bridge is not built for this TensorFlow: run `python -m statespace.build` "
-            "(about a minute)"
+            "(one to two minutes)"
         )
     try:
         core = ctypes.CDLL(os.fspath(core_library_path))
