@@ -1,0 +1,105 @@
+"""Timing on a shared machine: one core, rivals interleaved, minimum over repeats.
+
+Imports nothing that starts threads: ``limit_threads`` must run before NumPy, TensorFlow and JAX
+load.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Timing(NamedTuple):
+    """Seconds a call took."""
+
+    minimum: float
+    median: float
+    repeats: int
+
+
+def limit_threads(threads: int) -> None:
+    """Confines this process to ``threads`` cores and tells every library in it to use as many.
+
+    Call it before importing numpy, tensorflow, jax or statespace. The last of the allowed cores
+    are taken: the first ones serve interrupts.
+    """
+    for name in (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ):
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+def measure(
+    cases: dict[str, Callable[[], object]], budget: float, fewest: int = 2, most: int = 50
+) -> dict[str, Timing]:
+    """Times each case several times, taking turns, so that disturbances hit all alike.
+
+    Args:
+      cases: calls by label. Each must have run before (compilation is not timed) and must return
+        only when its work is done.
+      budget: seconds to spend on each case. A fast case takes as many turns as fit, a slow one
+        ``fewest``, spread over the same stretch.
+      fewest, most: bounds on the number of turns of a case, besides a first one.
+
+    Returns:
+      A ``Timing`` per label.
+    """
+    samples = {label: _turn(call) for label, call in cases.items()}
+    wanted = {
+        label: min(most, max(fewest, int(budget / sum(first)))) for label, first in samples.items()
+    }
+    rounds = max(wanted.values(), default=0)
+    for turn in range(1, rounds + 1):
+        for label, call in cases.items():
+            # A case with fewer turns than rounds takes them evenly spaced.
+            if turn * wanted[label] // rounds > (turn - 1) * wanted[label] // rounds:
+                samples[label] += _turn(call)
+    return {
+        label: Timing(min(times), statistics.median(times), len(times))
+        for label, times in samples.items()
+    }
+
+
+def _turn(call):
+    """One call, or as many as fit into 3 ms: short ones would else always find cold caches."""
+    samples, end = [], time.perf_counter() + 3e-3
+    while not samples or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        samples.append(time.perf_counter() - start)
+    return samples
+
+
+def gemm_peak(size: int = 768, repeats: int = 12) -> float:
+    """GFLOP/s of NumPy's float64 matrix product: what this machine gives the best of kernels."""
+    import numpy as np
+
+    a = np.random.default_rng(0).normal(size=[size, size])
+    timing = measure({"gemm": lambda: a @ a}, budget=1.0, most=repeats)["gemm"]
+    return 2e-9 * size**3 / timing.minimum
+
+
+def describe_machine() -> str:
+    """Processor, cores in use, operating system and present load."""
+    model = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as lines:
+            names = [
+                line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+            ]
+        model = names[0] if names else model
+    in_use = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = os.getloadavg()[0]
+    return f"{model}, {in_use} of {os.cpu_count()} cores, {platform.system()}, load {load:.1f}"
