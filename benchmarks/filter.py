@@ -46,7 +46,7 @@ def main(arguments=None) -> int:
             json.dump({"header": header, "rows": rows}, file, indent=1)
     wrong = [f"{row['workload']} {row['job']}: {text}" for row in rows for text in row["wrong"]]
     if wrong:
-        print("\nAnswers differ (such cases are not timed):\n  " + "\n  ".join(wrong))
+        print("\nFailed, or answers differ (not timed):\n  " + "\n  ".join(wrong))
     return 1 if wrong else 0
 
 
@@ -81,16 +81,17 @@ def _run(workload, job, adapters, options):
         for label, call in adapter.cases(workload, job).items():
             if options.column and not label.startswith(tuple(options.column)):
                 continue
-            outputs = call()  # compiles
+            try:
+                outputs = call()  # compiles
+            except Exception as error:  # a long run survives what one library cannot do
+                wrong.append(f"{label}: {type(error).__name__}: {error}".split("\n")[0])
+                continue
             if expected is None:
                 expected = outputs
             tolerance = getattr(adapter, "TOLERANCE", rivals.TOLERANCE)
-            problem = (
-                rivals.disagreement(workload, job, outputs, expected, tolerance)
-                if options.check
-                else None
-            )
-            if problem:
+            if options.check and (
+                problem := rivals.disagreement(workload, job, outputs, expected, tolerance)
+            ):
                 wrong.append(f"{label}: {problem}")
                 continue
             calls[label] = call
@@ -149,7 +150,7 @@ def _cells(row, labels, with_ours):
 
     def cell(label):
         if label not in times:
-            return "wrong" if any(w.startswith(label + ":") for w in row["wrong"]) else "–"
+            return "failed" if any(w.startswith(label + ":") for w in row["wrong"]) else "–"
         if ours is None or label in row["ours"]:
             return f"{times[label]:.3g}"
         return f"{times[label]:.3g} (×{times[label] / ours:.3g})"
