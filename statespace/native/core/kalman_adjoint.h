@@ -1,0 +1,179 @@
+// One step of the filter backwards: cotangents of its inputs from those of its outputs.
+//
+// The log-likelihood's gradient needs no tape but the predicted moments. With r and N the cotangents of
+// the *next* predicted mean and covariance (N symmetric, <N, dP> the differential), a step undoes the
+// prediction and then the update. For a log-likelihood with unit weights, N = (r r' - N_DK) / 2 in
+// terms of the r, N_DK of Durbin & Koopman's disturbance smoother (section 4.4), and what follows is
+// their score (section 7.3); in the form used here it also holds for weights that differ by step.
+//
+// Derivation, with e = S^-1 v, K = P H' S^-1, a_f = a + K v, P_f = P - K S K', l the log-density:
+//   1. a+ = F a_f + b, P+ = F P_f F' + G G':
+//        F_bar = r a_f' + 2 N F P_f,  b_bar = r,  G_bar = 2 N G,  r_f = F' r,  N_f = F' N F.
+//   2. dl = w (tr[(e e' - S^-1) dS] / 2 - e' dv), da_f = da + d(P H') e + K dv - K dS e (P H', S, v
+//      taken as independent), dP_f = dP - d(P H') K' - K d(P H')' + K dS K'. So, with g = K' r_f:
+//        v_bar = -u, u = w e - g,
+//        S_bar = K' N_f K - (g e' + e g') / 2 + w (e e' - S^-1) / 2,
+//        (P H')_bar = r_f e' - 2 N_f K.
+//   3. v = y - H a - d, S = H (P H') + C C'. With Z = S_bar H + (P H')_bar':
+//        y_bar = -u,  d_bar = u,  C_bar = 2 S_bar C,
+//        H_bar = (S_bar H + Z) P + u a',
+//        a_bar = r_f + H' u,  P_bar = N_f + (H' Z + Z' H) / 2.
+#ifndef STATESPACE_NATIVE_CORE_KALMAN_ADJOINT_H_
+#define STATESPACE_NATIVE_CORE_KALMAN_ADJOINT_H_
+
+#include "core/kalman_filter.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// Gain and weighted innovation of an update, K' = S^-1 H P [m, n] and e = S^-1 v [m].
+template <class V, class N, class M>
+inline void kalman_gain(N n, M m, const KalmanUpdate<V>& update, V* gain, V* weight) {
+  for (int i = m - 1; i >= 0; --i) {
+    V sum = update.z[i];
+    for (int j = 0; j < n; ++j) gain[i * n + j] = update.w[i * n + j];
+    for (int k = i + 1; k < m; ++k) {
+      const V factor = -update.l[k * m + i];
+      sum = mul_add(factor, weight[k], sum);
+      for (int j = 0; j < n; ++j) {
+        gain[i * n + j] = mul_add(factor, gain[k * n + j], gain[i * n + j]);
+      }
+    }
+    weight[i] = sum * update.inverse[i];
+    for (int j = 0; j < n; ++j) gain[i * n + j] = gain[i * n + j] * update.inverse[i];
+  }
+}
+
+// Cotangents of one step's parameters and data; each entry is added to.
+template <class V>
+struct KalmanCotangents {
+  V* y;  // [m]
+  V* f;  // [n, n]
+  V* g;  // [n, k]
+  V* h;  // [m, n]
+  V* c;  // [m, r]
+  V* b;  // [n]
+  V* d;  // [m]
+};
+
+inline int64_t kalman_adjoint_work_size(int64_t n, int64_t m) {
+  return 2 * n * n + 3 * m * n + 2 * m * m + 3 * m + n;
+}
+
+// S^-1 over the observed components from its Cholesky factor, lower triangle; rows of missing
+// components are zero. `work` holds m * m numbers.
+template <class V, class M>
+inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precision, V* work) {
+  for (int j = 0; j < m; ++j) {  // work = L^-1, column by column
+    for (int i = j; i < m; ++i) {
+      V sum = i == j ? update.observed[j] : V();
+      for (int k = j; k < i; ++k) sum = neg_mul_add(update.l[i * m + k], work[k * m + j], sum);
+      work[i * m + j] = sum * update.inverse[i];
+    }
+  }
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j <= i; ++j) {
+      V sum = V();
+      for (int k = i; k < m; ++k) sum = mul_add(work[k * m + i], work[k * m + j], sum);
+      precision[i * m + j] = sum;
+    }
+  }
+}
+
+// Undoes one step. a, p: the predicted moments it started from; r[n], cov[n, n]: cotangents of the
+// next predicted moments, replaced by those of a and p. weight: cotangent of the step's log-density.
+template <class V, class N, class M>
+inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
+                           const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
+                           const V* a, const V* p, const V& weight, V* r, V* cov,
+                           const KalmanCotangents<V>& bar, V* work) {
+  const V two = splat<V>(ScalarOf<V>(2)), half = splat<V>(ScalarOf<V>(0.5));
+  V* const nf = work;               // N F, then scratch [n, n]
+  V* const n_filtered = nf + n * n;  // N_f [n, n]
+  V* const gain = n_filtered + n * n;  // K' [m, n]
+  V* const k_n = gain + m * n;         // K' N_f [m, n]
+  V* const cross = k_n + m * n;        // (P H')_bar', then Z [m, n]
+  V* const s_bar = cross + m * n;      // [m, m]
+  V* const inverse = s_bar + m * m;    // scratch [m, m]
+  V* const e = inverse + m * m;        // S^-1 v [m]
+  V* const g = e + m;                  // K' r_f [m]
+  V* const u = g + m;                  // [m]
+  V* const r_filtered = u + m;         // [n]
+
+  // 1. Prediction.
+  multiply(n, n, n, rows<V>(cov, n), rows<V>(model.f, n), nf);
+  for (int i = 0; i < n; ++i) {
+    bar.b[i] = bar.b[i] + r[i];
+    for (int j = 0; j < n; ++j) bar.f[i * n + j] = mul_add(r[i], update.a[j], bar.f[i * n + j]);
+    for (int j = 0; j < noise; ++j) {
+      V sum = V();
+      for (int k = 0; k < n; ++k) sum = mul_add(cov[i * n + k], model.g[k * noise + j], sum);
+      bar.g[i * noise + j] = mul_add(two, sum, bar.g[i * noise + j]);
+    }
+    V sum = V();
+    for (int k = 0; k < n; ++k) sum = mul_add(model.f[k * n + i], r[k], sum);
+    r_filtered[i] = sum;
+  }
+  multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(nf, n),
+                                     n_filtered);
+  mirror(n, n_filtered);
+  for (int i = 0; i < n * n; ++i) nf[i] = two * nf[i];
+  multiply<Into::kAdd>(n, n, n, rows<V>(nf, n), rows<V>(update.p, n), bar.f);
+
+  // 2. Update.
+  kalman_gain(n, m, update, gain, e);
+  innovation_precision(m, update, s_bar, inverse);
+  multiply(m, n, n, rows<V>(gain, n), rows<V>(n_filtered, n), k_n);
+  for (int i = 0; i < m; ++i) {
+    V sum = V();
+    for (int j = 0; j < n; ++j) sum = mul_add(gain[i * n + j], r_filtered[j], sum);
+    g[i] = sum;
+    u[i] = mul_add(weight, e[i], -sum);
+    bar.y[i] = bar.y[i] - u[i];
+    bar.d[i] = bar.d[i] + u[i];
+    for (int j = 0; j <= i; ++j) {
+      const V own = half * weight * mul_add(e[i], e[j], -s_bar[i * m + j]);
+      s_bar[i * m + j] = own - half * mul_add(g[i], e[j], e[i] * g[j]);
+    }
+  }
+  multiply<Into::kAdd, Part::kLower>(m, m, n, rows<V>(k_n, n), transposed<V>(gain, n), s_bar);
+  mirror(m, s_bar);
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j < n; ++j) {
+      cross[i * n + j] = neg_mul_add(two, k_n[i * n + j], e[i] * r_filtered[j]);
+    }
+  }
+
+  // 3. Observation. k_n becomes S_bar H, then S_bar H + Z.
+  multiply(m, n, m, rows<V>(s_bar, m), rows<V>(model.h, n), k_n);
+  for (int i = 0; i < m * n; ++i) {
+    cross[i] = cross[i] + k_n[i];
+    k_n[i] = k_n[i] + cross[i];
+  }
+  multiply<Into::kAdd>(m, n, n, rows<V>(k_n, n), rows(p, n), bar.h);
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j < n; ++j) bar.h[i * n + j] = mul_add(u[i], a[j], bar.h[i * n + j]);
+    for (int j = 0; j < observation_noise; ++j) {
+      V sum = V();
+      for (int k = 0; k < m; ++k) {
+        sum = mul_add(s_bar[i * m + k], model.c[k * observation_noise + j], sum);
+      }
+      bar.c[i * observation_noise + j] = mul_add(two, sum, bar.c[i * observation_noise + j]);
+    }
+  }
+  multiply(n, n, m, transposed<V>(model.h, n), rows<V>(cross, n), nf);
+  for (int i = 0; i < n; ++i) {
+    V sum = r_filtered[i];
+    for (int k = 0; k < m; ++k) sum = mul_add(model.h[k * n + i], u[k], sum);
+    r[i] = sum;
+    for (int j = 0; j <= i; ++j) {
+      cov[i * n + j] = mul_add(half, nf[i * n + j] + nf[j * n + i], n_filtered[i * n + j]);
+    }
+  }
+  mirror(n, cov);
+}
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_CORE_KALMAN_ADJOINT_H_

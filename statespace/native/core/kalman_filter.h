@@ -1,0 +1,168 @@
+// One step of the Kalman filter in covariance form: measurement update and prediction.
+//
+// Notation of Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.3: a, P
+// are the predicted moments, H the observation matrix, v the innovation, S = L L' its covariance,
+// K = P H' S^-1 the gain. All matrices are row-major, symmetric ones stored whole.
+#ifndef STATESPACE_NATIVE_CORE_KALMAN_FILTER_H_
+#define STATESPACE_NATIVE_CORE_KALMAN_FILTER_H_
+
+#include <limits>
+
+#include "core/matrix.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// The parameters of one step. k, r: number of columns of the noise scales.
+template <class V>
+struct KalmanParameters {
+  V* f;            // transition matrix [n, n]
+  V* f_transpose;  // [n, n]: products with F' read it along its rows
+  V* g;            // transition scale [n, k]
+  V* q;            // G G' [n, n]
+  V* h;            // observation matrix [m, n]
+  V* c;            // observation scale [m, r]
+  V* r;            // C C' [m, m], lower triangle
+  V* b;            // transition offset [n]
+  V* d;            // observation offset [m]
+};
+
+// What an update leaves for the prediction and for the way back. Rows of missing components are zero
+// in v, z and w, and those of the identity in l.
+template <class V>
+struct KalmanUpdate {
+  V* observed;  // [m] 1 or 0
+  V* v;         // innovation [m]
+  V* s;         // H P H' + R, no component missing [m, m], lower triangle
+  V* l;         // Cholesky factor of S over the observed components [m, m]
+  V* inverse;   // 1 / diag(L) [m]
+  V* z;         // L^-1 v [m]
+  V* w;         // L^-1 H P [m, n]
+  V* a;         // filtered mean [n]
+  V* p;         // filtered covariance [n, n]
+  Mask<V> ok;   // false in the lanes where S is not positive definite or a number is not finite
+};
+
+// Numbers needed for a KalmanParameters and a KalmanUpdate.
+inline int64_t kalman_parameters_size(int64_t n, int64_t m, int64_t k, int64_t r) {
+  return 3 * n * n + n * k + m * n + m * r + m * m + n + m;
+}
+inline int64_t kalman_update_size(int64_t n, int64_t m) {
+  return 4 * m + 2 * m * m + m * n + n + n * n + m;
+}
+
+// Lays the arrays out in `memory` and returns what follows them.
+template <class V>
+inline V* place(KalmanParameters<V>& x, V* memory, int64_t n, int64_t m, int64_t k, int64_t r) {
+  const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+  x.f = take(n * n), x.f_transpose = take(n * n), x.g = take(n * k), x.q = take(n * n);
+  x.h = take(m * n), x.c = take(m * r), x.r = take(m * m), x.b = take(n), x.d = take(m);
+  return memory;
+}
+template <class V>
+inline V* place(KalmanUpdate<V>& x, V* memory, int64_t n, int64_t m) {
+  const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+  x.observed = take(m), x.v = take(m), x.s = take(m * m), x.l = take(m * m), x.inverse = take(m);
+  x.z = take(m), x.w = take(m * n), x.a = take(n), x.p = take(n * n);
+  return memory;
+}
+
+// Q = G G' (whole) or R = C C' (lower triangle).
+template <Part part, class V, class N>
+inline void noise_covariance(N n, int columns, const V* scale, V* covariance) {
+  multiply<Into::kSet, Part::kLower>(n, n, columns, rows(scale, columns),
+                                     transposed(scale, columns), covariance);
+  if constexpr (part == Part::kAll) mirror(n, covariance);
+}
+
+// Conditions the predicted moments a[n], p[n, n] on y[m], of which NaN entries are missing.
+template <class V, class N, class M>
+inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
+                          const V* p, KalmanUpdate<V>& out) {
+  using T = ScalarOf<V>;
+  const V one = splat<V>(T(1)), zero = V();
+  V probe = zero;  // becomes NaN where a moment is not finite
+  for (int i = 0; i < n; ++i) {
+    probe = probe + (a[i] - a[i]);
+    for (int j = 0; j <= i; ++j) probe = probe + (p[i * n + j] - p[i * n + j]);
+  }
+
+  // w = H P for now; s = H P H' + R.
+  multiply(m, n, n, rows<V>(model.h, n), rows(p, n), out.w);
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j <= i; ++j) out.s[i * m + j] = model.r[i * m + j];
+  }
+  multiply<Into::kAdd, Part::kLower>(m, m, n, rows<V>(out.w, n), transposed<V>(model.h, n), out.s);
+  for (int i = 0; i < m; ++i) {
+    const Mask<V> seen = y[i] == y[i];
+    out.observed[i] = select<V>(seen, one, zero);
+    V innovation = y[i] - model.d[i];
+    for (int j = 0; j < n; ++j) innovation = neg_mul_add(model.h[i * n + j], a[j], innovation);
+    out.v[i] = select<V>(seen, innovation, zero);
+    probe = probe + (out.v[i] - out.v[i]);
+    for (int j = 0; j < n; ++j) out.w[i * n + j] = select<V>(seen, out.w[i * n + j], zero);
+    for (int j = 0; j < i; ++j) {
+      const Mask<V> both = mask_and(seen, out.observed[j] != zero);
+      out.l[i * m + j] = select<V>(both, out.s[i * m + j], zero);
+    }
+    out.l[i * m + i] = select<V>(seen, out.s[i * m + i], one);
+  }
+
+  Mask<V> ok = probe == zero;
+  for (int j = 0; j < m; ++j) {
+    V pivot = out.l[j * m + j];
+    for (int k = 0; k < j; ++k) pivot = neg_mul_add(out.l[j * m + k], out.l[j * m + k], pivot);
+    ok = mask_and(ok, mask_and(pivot > zero, pivot <= splat<V>(std::numeric_limits<T>::max())));
+    const V root = square_root(pivot);
+    out.l[j * m + j] = root;
+    out.inverse[j] = one / root;
+    for (int i = j + 1; i < m; ++i) {
+      V sum = out.l[i * m + j];
+      for (int k = 0; k < j; ++k) sum = neg_mul_add(out.l[i * m + k], out.l[j * m + k], sum);
+      out.l[i * m + j] = sum * out.inverse[j];
+    }
+  }
+  out.ok = ok;
+
+  // z = L^-1 v, w = L^-1 H P, and the filtered moments a + w'z, P - w'w.
+  for (int i = 0; i < m; ++i) {
+    V sum = out.v[i];
+    for (int k = 0; k < i; ++k) {
+      const V factor = -out.l[i * m + k];
+      sum = mul_add(factor, out.z[k], sum);
+      for (int j = 0; j < n; ++j) {
+        out.w[i * n + j] = mul_add(factor, out.w[k * n + j], out.w[i * n + j]);
+      }
+    }
+    out.z[i] = sum * out.inverse[i];
+    for (int j = 0; j < n; ++j) out.w[i * n + j] = out.w[i * n + j] * out.inverse[i];
+  }
+  for (int i = 0; i < n; ++i) {
+    V sum = a[i];
+    for (int k = 0; k < m; ++k) sum = mul_add(out.w[k * n + i], out.z[k], sum);
+    out.a[i] = sum;
+    for (int j = 0; j <= i; ++j) out.p[i * n + j] = p[i * n + j];
+  }
+  multiply<Into::kSubtract, Part::kLower>(n, n, m, transposed<V>(out.w, n), rows<V>(out.w, n), out.p);
+  mirror(n, out.p);
+}
+
+// Predicted moments of the next step: a = F a + b, P = F P F' + Q. `work` holds n * n numbers.
+template <class V, class N>
+inline void kalman_predict(N n, const KalmanParameters<V>& model, const V* filtered_mean,
+                           const V* filtered_covariance, V* a, V* p, V* work) {
+  multiply(n, n, n, rows<V>(model.f, n), rows(filtered_covariance, n), work);
+  for (int i = 0; i < n; ++i) {
+    V sum = model.b[i];
+    for (int j = 0; j < n; ++j) sum = mul_add(model.f[i * n + j], filtered_mean[j], sum);
+    a[i] = sum;
+    for (int j = 0; j <= i; ++j) p[i * n + j] = model.q[i * n + j];
+  }
+  multiply<Into::kAdd, Part::kLower>(n, n, n, rows<V>(work, n), rows<V>(model.f_transpose, n), p);
+  mirror(n, p);
+}
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_CORE_KALMAN_FILTER_H_

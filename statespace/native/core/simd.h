@@ -1,0 +1,235 @@
+// Arithmetic on one number or on several side by side: the type V of every core function.
+//
+// V is a floating-point number, or a GCC vector of W of them whose lanes are W different matrices or
+// series. Both round alike, lane by lane: products and sums are fused through `mul_add` alone and
+// never by the compiler's choice (-ffp-contract=off), so a batch equals its members one by one to
+// the last bit.
+//
+// The kernels are compiled once per instruction set. Each copy lives in a namespace of its own, or the
+// linker would merge them and old processors meet new instructions.
+#ifndef STATESPACE_NATIVE_CORE_SIMD_H_
+#define STATESPACE_NATIVE_CORE_SIMD_H_
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#ifndef STATESPACE_ISA
+#define STATESPACE_ISA baseline
+#endif
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+#if defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(kVectorBytes)));
+};
+// As many numbers of type T as fit a register.
+template <class T>
+using Vector = typename VectorOf<T>::type;
+
+// What V is made of: the number type, the integer type of the same width, the number of lanes.
+template <class V>
+struct Traits;
+template <>
+struct Traits<float> {
+  using Scalar = float;
+  using Bits = int32_t;
+  static constexpr int kLanes = 1;
+};
+template <>
+struct Traits<double> {
+  using Scalar = double;
+  using Bits = int64_t;
+  static constexpr int kLanes = 1;
+};
+template <>
+struct Traits<Vector<float>> {
+  using Scalar = float;
+  typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kLanes = kVectorBytes / sizeof(float);
+};
+template <>
+struct Traits<Vector<double>> {
+  using Scalar = double;
+  typedef int64_t Bits __attribute__((vector_size(kVectorBytes)));
+  static constexpr int kLanes = kVectorBytes / sizeof(double);
+};
+template <class V>
+using ScalarOf = typename Traits<V>::Scalar;
+template <class V>
+using BitsOf = typename Traits<V>::Bits;
+template <class V>
+constexpr int kLanes = Traits<V>::kLanes;
+
+// The result of comparing two V: bool, or a vector of all-ones and all-zeros.
+template <class V>
+using Mask = decltype(V() < V());
+
+template <class V>
+inline V splat(ScalarOf<V> x) {
+  return x - V();  // x - 0 is x, also for x = -0
+}
+
+template <class V>
+inline ScalarOf<V> get_lane(const V& v, int lane) {
+  if constexpr (kLanes<V> == 1) {
+    return v;
+  } else {
+    return v[lane];
+  }
+}
+
+template <class V>
+inline void set_lane(V& v, int lane, ScalarOf<V> x) {
+  if constexpr (kLanes<V> == 1) {
+    v = x;
+  } else {
+    v[lane] = x;
+  }
+}
+
+template <class V>
+inline BitsOf<V> to_bits(const V& x) {
+  BitsOf<V> bits;
+  std::memcpy(&bits, &x, sizeof x);
+  return bits;
+}
+template <class V>
+inline V from_bits(const BitsOf<V>& bits) {
+  V x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+template <class V>
+inline V select(const Mask<V>& mask, const V& yes, const V& no) {
+#if defined(__SSE2__) && !defined(__AVX2__)
+  // g++ 12 fails on a 64-bit vector condition here.
+  if constexpr (kLanes<V> > 1) {
+    const BitsOf<V> bits = mask;
+    return from_bits<V>((to_bits(yes) & bits) | (to_bits(no) & ~bits));
+  }
+#endif
+  return mask ? yes : no;
+}
+
+inline bool mask_and(bool a, bool b) { return a && b; }
+template <class M>
+inline M mask_and(const M& a, const M& b) {
+  return a & b;
+}
+
+inline bool mask_not(bool a) { return !a; }
+template <class M>
+inline M mask_not(const M& a) {
+  return ~a;
+}
+
+// a * b + c, rounded once where the instruction set fuses, in every V alike.
+inline float mul_add(float a, float b, float c) {
+#if defined(__FMA__)
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+inline double mul_add(double a, double b, double c) {
+#if defined(__FMA__)
+  return __builtin_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+inline Vector<float> mul_add(Vector<float> a, Vector<float> b, Vector<float> c) {
+#if defined(__FMA__)
+  return (Vector<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+inline Vector<double> mul_add(Vector<double> a, Vector<double> b, Vector<double> c) {
+#if defined(__FMA__)
+  return (Vector<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
+#endif
+}
+
+// c - a * b.
+template <class V>
+inline V neg_mul_add(const V& a, const V& b, const V& c) {
+  return mul_add(-a, b, c);
+}
+
+inline float square_root(float x) { return __builtin_sqrtf(x); }
+inline double square_root(double x) { return __builtin_sqrt(x); }
+template <class V>
+inline V square_root(const V& x) {
+#if defined(__AVX2__)
+  if constexpr (sizeof(ScalarOf<V>) == 4) {
+    return (V)_mm256_sqrt_ps((__m256)x);
+  } else {
+    return (V)_mm256_sqrt_pd((__m256d)x);
+  }
+#else
+  V root;
+  for (int lane = 0; lane < kLanes<V>; ++lane) root[lane] = square_root(x[lane]);
+  return root;
+#endif
+}
+
+template <class V>
+inline V absolute(const V& x) {
+  return select<V>(x < V(), -x, x);
+}
+
+template <class V>
+inline V maximum(const V& a, const V& b) {
+  return select<V>(a < b, b, a);
+}
+
+// IEEE layout of the number type.
+template <class T>
+struct Float;
+template <>
+struct Float<float> {
+  static constexpr int kMantissaBits = 23;
+  static constexpr int32_t kExponentMask = 0xff;
+  static constexpr int32_t kBias = 127;
+  static constexpr float kSmallestNormal = 0x1p-126f;
+};
+template <>
+struct Float<double> {
+  static constexpr int kMantissaBits = 52;
+  static constexpr int64_t kExponentMask = 0x7ff;
+  static constexpr int64_t kBias = 1023;
+  static constexpr double kSmallestNormal = 0x1p-1022;
+};
+
+// True in the lanes where x is neither infinite nor NaN.
+template <class V>
+inline Mask<V> is_finite(const V& x) {
+  return x - x == V();
+}
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_CORE_SIMD_H_

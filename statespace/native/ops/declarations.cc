@@ -1,0 +1,45 @@
+#include "ops/declarations.h"
+
+namespace statespace {
+
+// The model as every Kalman op takes it, in the order of statespace.ssm.PARAMETERS.
+#define STATESPACE_MODEL                                                             \
+  "y[T,m] transition_matrix[T?,n,n] transition_scale[T?,n,k] "                       \
+  "observation_matrix[T?,m,n] observation_scale[T?,m,r] transition_offset[T?,n] "    \
+  "observation_offset[T?,m] initial_mean[n] initial_scale[n,p]"
+
+const OpDeclaration kDeclarations[] = {
+    {"StatespaceCholesky", "a[n,n]", "l[n,n] info[]:int32", "", ""},
+    {"StatespaceCholeskyGrad", "l[n,n] l_bar[n,n]", "a_bar[n,n]", "", ""},
+    {"StatespaceTriangularSolve", "l[n,n] b[n,k]", "x[n,k]", "lower adjoint", ""},
+    {"StatespaceTriangularSolveGrad", "l[n,n] x[n,k] x_bar[n,k]", "l_bar[n,n] b_bar[n,k]",
+     "lower adjoint", ""},
+    {"StatespaceTriangularSolveRight", "l[n,n] b[k,n]", "x[k,n]", "lower adjoint", ""},
+    {"StatespaceTriangularSolveRightGrad", "l[n,n] x[k,n] x_bar[k,n]", "l_bar[n,n] b_bar[k,n]",
+     "lower adjoint", ""},
+    {"StatespaceLq", "a[m,n]", "l[m,m] q[m,n]", "", "m<=n"},
+    {"StatespaceLqGrad", "l[m,m] q[m,n] l_bar[m,m] q_bar[m,n]", "a_bar[m,n]", "", "m<=n"},
+    {"StatespaceLqL", "a[m,n]", "l[m,m]", "", "m<=n"},
+    {"StatespaceLqLGrad", "a[m,n] l_bar[m,m]", "a_bar[m,n]", "", "m<=n"},
+    {"StatespaceKalmanLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32", "", ""},
+    {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32", "",
+     ""},
+    {"StatespaceKalmanLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL,
+     "y_bar=y transition_matrix_bar=transition_matrix transition_scale_bar=transition_scale "
+     "observation_matrix_bar=observation_matrix observation_scale_bar=observation_scale "
+     "transition_offset_bar=transition_offset observation_offset_bar=observation_offset "
+     "initial_mean_bar=initial_mean initial_scale_bar=initial_scale",
+     "", ""},
+    {"StatespaceKalmanFilter", STATESPACE_MODEL,
+     "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] "
+     "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32",
+     "", ""},
+    {"StatespaceKalmanSmoother", STATESPACE_MODEL,
+     "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] lag_one_covariance[T-1,n,n] "
+     "info[]:int32",
+     "", ""},
+};
+
+const int kNumDeclarations = sizeof kDeclarations / sizeof kDeclarations[0];
+
+}  // namespace statespace

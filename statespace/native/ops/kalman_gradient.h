@@ -1,0 +1,188 @@
+// The gradient of the log-likelihood with respect to the data and every parameter.
+#ifndef STATESPACE_NATIVE_OPS_KALMAN_GRADIENT_H_
+#define STATESPACE_NATIVE_OPS_KALMAN_GRADIENT_H_
+
+#include <new>
+
+#include "core/kalman_adjoint.h"
+#include "ops/kalman_kernels.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// Gradients of operands that several series share are summed by a fixed partition of the batch into
+// so many chunks, each with a copy of its own: the result does not depend on the number of threads.
+constexpr int64_t kMostChunks = 16;
+
+// Where the gradient of one operand goes.
+struct GradientTarget {
+  Operand output;
+  bool add;  // shared by several series: add, else store
+};
+
+// The copies of one chunk.
+template <class V>
+class CotangentWriter {
+ public:
+  using T = ScalarOf<V>;
+
+  CotangentWriter(const GradientTarget* targets, const Group<V>& group, const Mask<V>& failed,
+                  const V& fill)
+      : targets_(targets), group_(group), failed_(failed), fill_(fill) {}
+
+  // Writes an accumulated cotangent, in failed lanes what `fill` says, and clears it.
+  void flush(ModelOperand which, int64_t step, V* cotangent) const {
+    const GradientTarget& target = targets_[which];
+    const int64_t count = target.output.core_size;
+    for (int64_t i = 0; i < count; ++i) cotangent[i] = select<V>(failed_, fill_, cotangent[i]);
+    if (!target.add) {
+      store(target.output, group_, step, cotangent);
+    } else {
+      for (int lane = 0; lane < group_.count; ++lane) {
+        T* const dst = target.output.item<T>(group_.first + lane) + step * target.output.step_stride;
+        for (int64_t i = 0; i < count; ++i) dst[i] += get_lane(cotangent[i], lane);
+      }
+    }
+    set_zero(count, cotangent);
+  }
+
+ private:
+  const GradientTarget* targets_;
+  Group<V> group_;
+  Mask<V> failed_;
+  V fill_;
+};
+
+// One group of series: forward with a tape, then backward.
+template <class V, class N, class M>
+void kalman_gradient(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
+                     M m) {
+  using T = ScalarOf<V>;
+  using Run = KalmanRun<V, N, M>;
+  const Operand& weights = call.inputs[0];
+  const Operand* const operands = call.inputs + 1;
+  const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+  int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
+                 kalman_adjoint_work_size(n, m) + n + square;
+  for (int i = 0; i < kNumModelOperands; ++i) size += operands[i].core_size;
+  V* memory = static_cast<V*>(scratch(size * sizeof(V)));
+  const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+  Run run(call, operands, group, n, m, take(Run::work_size(call)));
+  const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
+  V* const r = take(n);
+  V* const cov = take(square);
+  V* bars[kNumModelOperands];
+  for (int i = 0; i < kNumModelOperands; ++i) {
+    bars[i] = take(operands[i].core_size);
+    set_zero(operands[i].core_size, bars[i]);
+  }
+  V* const work = memory;
+
+  const V info = run.forward([&](int64_t step) { tape.record(step, run); });
+
+  Mask<V> unused = V() == V();
+  for (int64_t step = 0; step < num_steps; ++step) {
+    V weight = V();
+    load(weights, group, step, &weight);
+    unused = mask_and(unused, weight == V());
+  }
+  const V nan = splat<V>(std::numeric_limits<T>::quiet_NaN());
+  const CotangentWriter<V> writer(targets, group, info != V(), select<V>(unused, V(), nan));
+
+  const KalmanCotangents<V> bar = {bars[kY], bars[kF], bars[kG], bars[kH],
+                                   bars[kC], bars[kB], bars[kD]};
+  set_zero(n, r);
+  set_zero(square, cov);
+  for (int64_t step = num_steps - 1; step >= 0; --step) {
+    run.load_step(step, step == num_steps - 1);
+    run.repeat_update(tape.mean(step), tape.covariance(step));
+    V weight = V();
+    load(weights, group, step, &weight);
+    kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), run.update(),
+                   tape.mean(step), tape.covariance(step), weight, r, cov, bar, work);
+    for (int i = kY; i <= kD; ++i) {
+      if (operands[i].step_stride != 0) {
+        writer.flush(static_cast<ModelOperand>(i), step, bars[i]);
+      }
+    }
+  }
+  // d <N, S S'> = <2 N S, dS>.
+  const int columns = run.initial_noise();
+  multiply(n, columns, n, rows<V>(cov, n), rows(run.initial_scale(), columns),
+           bars[kInitialScale]);
+  for (int64_t i = 0; i < int64_t{n} * columns; ++i) {
+    bars[kInitialScale][i] = bars[kInitialScale][i] + bars[kInitialScale][i];
+  }
+  for (int i = 0; i < n; ++i) bars[kInitialMean][i] = r[i];
+  for (int i = kY; i < kNumModelOperands; ++i) {
+    if (operands[i].step_stride == 0 && num_steps > 0) {
+      writer.flush(static_cast<ModelOperand>(i), 0, bars[i]);
+    }
+  }
+}
+
+template <class T>
+void run_kalman_gradient(const Call& call) {
+  const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
+  const int64_t groups = (call.batch + width - 1) / width;
+  const int64_t chunks = groups < kMostChunks ? groups : kMostChunks;
+
+  // The first chunk adds into the outputs themselves, each other one into a copy.
+  int64_t copy_size = 0;
+  for (int i = 0; i < kNumModelOperands; ++i) {
+    const Operand& output = call.outputs[i];
+    if (call.batch > 1 && output.shared) copy_size += output.num_elements;
+    T* const data = static_cast<T*>(output.data);
+    for (int64_t j = 0; j < output.num_elements; ++j) data[j] = T(0);
+  }
+  struct Copies {
+    T* data;
+    explicit Copies(int64_t size) : data(new T[size]()) {}
+    ~Copies() { delete[] data; }
+  } copies(chunks > 1 ? (chunks - 1) * copy_size : 0);
+
+  struct Context {
+    const Call& call;
+    T* copies;
+    int64_t chunks, groups, width, copy_size;
+  } context = {call, copies.data, chunks, groups, width, copy_size};
+  const auto range = [](const void* opaque, int64_t first_chunk, int64_t last_chunk) {
+    const Context& c = *static_cast<const Context*>(opaque);
+    for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
+      GradientTarget targets[kNumModelOperands];
+      T* copy = c.copies + (chunk - 1) * c.copy_size;
+      for (int i = 0; i < kNumModelOperands; ++i) {
+        const Operand& output = c.call.outputs[i];
+        targets[i] = {output, c.call.batch > 1 && output.shared};
+        if (!targets[i].add) continue;
+        if (chunk > 0) targets[i].output.data = copy;
+        copy += output.num_elements;
+      }
+      const int64_t begin = c.groups * chunk / c.chunks * c.width;
+      const int64_t end = c.groups * (chunk + 1) / c.chunks * c.width;
+      for_each_series<T>(c.call, begin, end < c.call.batch ? end : c.call.batch, [&](auto group) {
+        with_model_sizes<typename decltype(group)::Value>(
+            c.call, [&](auto n, auto m) { kalman_gradient(c.call, targets, group, n, m); });
+      });
+    }
+  };
+  const double cost = 4 * kalman_cost(call) * static_cast<double>(groups) /
+                      static_cast<double>(chunks > 0 ? chunks : 1);
+  parallel_for(chunks, cost, range, &context);
+
+  const T* copy = copies.data;
+  for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+    for (int i = 0; i < kNumModelOperands; ++i) {
+      const Operand& output = call.outputs[i];
+      if (!(call.batch > 1 && output.shared)) continue;
+      T* const data = static_cast<T*>(output.data);
+      for (int64_t j = 0; j < output.num_elements; ++j) data[j] += copy[j];
+      copy += output.num_elements;
+    }
+  }
+}
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_OPS_KALMAN_GRADIENT_H_

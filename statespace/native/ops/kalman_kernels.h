@@ -1,0 +1,179 @@
+// The Kalman ops: log-likelihood, filter and smoother over a batch of series.
+#ifndef STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
+#define STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
+
+#include "core/kalman_smoother.h"
+#include "ops/kalman_model.h"
+#include "ops/thread_pool.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// Models up to this size are unrolled, except where only old processors would gain.
+#if defined(__x86_64__) && !defined(__AVX2__)
+constexpr int kLargestUnrolledState = 0, kLargestUnrolledObservation = 0;
+#else
+constexpr int kLargestUnrolledState = 4, kLargestUnrolledObservation = 2;
+#endif
+// Models up to this size go side by side in lanes.
+constexpr int64_t kLargestStateInLanes = 32;
+
+inline bool kalman_unrolled(const Call& call) {
+  return call.size('n') <= kLargestUnrolledState && call.size('m') <= kLargestUnrolledObservation &&
+         call.size('n') > 0 && call.size('m') > 0;
+}
+
+inline bool kalman_in_lanes(const Call& call) {
+  return call.size('n') <= kLargestStateInLanes && call.size('m') <= kLargestStateInLanes;
+}
+
+// About the nanoseconds one series takes through the filter.
+inline double kalman_cost(const Call& call) {
+  const double n = static_cast<double>(call.size('n')), m = static_cast<double>(call.size('m'));
+  const double step = 20 + n * n * (1.5 * n + 2 * m) + m * m * (n + m);
+  return static_cast<double>(call.size('T')) * step;
+}
+
+// Calls f(n, m) with the sizes as constants for the vectors of small models.
+template <class V, class F>
+inline void with_model_sizes(const Call& call, F&& f) {
+  const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+  if constexpr (kLanes<V> > 1) {
+    if (kalman_unrolled(call)) {
+      with_fixed_size<kLargestUnrolledState>(n, [&](auto fixed_n) {
+        with_fixed_size<kLargestUnrolledObservation>(m, [&](auto fixed_m) { f(fixed_n, fixed_m); });
+      });
+      return;
+    }
+  }
+  f(n, m);
+}
+
+// for_each_group over series begin ... end - 1. A single series of an unrolled model
+// is still fastest in a vector, whose other lanes idle.
+template <class T, class Body>
+inline void for_each_series(const Call& call, int64_t begin, int64_t end, Body&& body) {
+  for_each_group<T>(begin, end, kalman_in_lanes(call), kalman_unrolled(call), body);
+}
+
+// Runs Op::compute(call, group) over all groups of series.
+template <class T, class Op>
+void run_series(const Call& call) {
+  const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
+  const auto range = [](const void* opaque, int64_t begin, int64_t end) {
+    const Call& c = *static_cast<const Call*>(opaque);
+    const int64_t step = kalman_in_lanes(c) ? kLanes<Vector<T>> : 1;
+    const int64_t last = end * step < c.batch ? end * step : c.batch;
+    for_each_series<T>(c, begin * step, last, [&c](auto group) { Op::compute(c, group); });
+  };
+  parallel_for((call.batch + width - 1) / width, kalman_cost(call), range, &call);
+}
+
+template <bool per_step>
+struct KalmanLogLikelihoodOp {
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    with_model_sizes<V>(call, [&](auto n, auto m) {
+      using Run = KalmanRun<V, decltype(n), decltype(m)>;
+      V* const memory = static_cast<V*>(scratch(Run::work_size(call) * sizeof(V)));
+      Run run(call, call.inputs, group, n, m, memory);
+      LogDensity<V> total;
+      const V info = run.forward([&](int64_t step) {
+        if constexpr (per_step) {
+          LogDensity<V> density;
+          density.add(m, run.update());
+          const V value = density.value();
+          store(call.outputs[0], group, step, &value);
+        } else {
+          total.add(m, run.update());
+        }
+      });
+      if constexpr (!per_step) {
+        const V value = total.value();
+        store(call.outputs[0], group, 0, &value);
+      }
+      spoil(call.outputs[0], group, info);
+      store(call.outputs[1], group, 0, &info);
+    });
+  }
+};
+
+// Filter and smoother write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
+struct KalmanFilterOp {
+  enum Output { kTotal, kFilteredMean, kFilteredCovariance, kMean, kCovariance, kInnovation,
+                kInnovationCovariance, kInfo };
+
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+    using Run = KalmanRun<V, int, int>;
+    V* const memory = static_cast<V*>(scratch((Run::work_size(call) + m * m) * sizeof(V)));
+    Run run(call, call.inputs, group, n, m, memory);
+    V* const s = memory + Run::work_size(call);
+    LogDensity<V> total;
+    const V info = run.forward([&](int64_t step) {
+      const KalmanUpdate<V>& update = run.update();
+      total.add(m, update);
+      for (int i = 0; i < m * m; ++i) s[i] = update.s[i];
+      mirror(m, s);
+      store(call.outputs[kFilteredMean], group, step, update.a);
+      store(call.outputs[kFilteredCovariance], group, step, update.p);
+      store(call.outputs[kMean], group, step, run.mean());
+      store(call.outputs[kCovariance], group, step, run.covariance());
+      store(call.outputs[kInnovation], group, step, update.v);
+      store(call.outputs[kInnovationCovariance], group, step, s);
+    });
+    const V value = total.value();
+    store(call.outputs[kTotal], group, 0, &value);
+    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
+    store(call.outputs[kInfo], group, 0, &info);
+  }
+};
+
+struct KalmanSmootherOp {
+  enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo };
+
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+    using Run = KalmanRun<V, int, int>;
+    const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
+                               kalman_smoother_work_size(n, m) + 2 * n + 3 * square;
+    V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
+    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+    Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
+    const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
+    V* const r = take(n);
+    V* const cov = take(square);
+    const SmoothedMoments<V> moments = {take(n), take(square), take(square)};
+    V* const work = memory;
+
+    LogDensity<V> total;
+    const V info = run.forward([&](int64_t step) {
+      total.add(m, run.update());
+      tape.record(step, run);
+    });
+    set_zero(n, r);
+    set_zero(square, cov);
+    for (int64_t step = num_steps - 1; step >= 0; --step) {
+      const bool last = step == num_steps - 1;
+      run.load_step(step, last);
+      run.repeat_update(tape.mean(step), tape.covariance(step));
+      const V* const next = tape.covariance(last ? step : step + 1);
+      kalman_smooth(n, m, run.model(), run.update(), next, r, cov, moments, work);
+      store(call.outputs[kMean], group, step, moments.mean);
+      store(call.outputs[kCovariance], group, step, moments.covariance);
+      if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
+    }
+    const V value = total.value();
+    store(call.outputs[kTotal], group, 0, &value);
+    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
+    store(call.outputs[kInfo], group, 0, &info);
+  }
+};
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_

@@ -1,0 +1,154 @@
+#include "ops/library.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "ops/kernels.h"
+#include "ops/thread_pool.h"
+
+namespace statespace {
+namespace {
+
+struct KernelSet {
+  const char* isa;
+  const KernelEntry* tables[3];
+};
+
+constexpr KernelSet kBaseline = {
+    "baseline",
+    {baseline::kLinalgKernels, baseline::kKalmanKernels, baseline::kKalmanGradientKernels}};
+#if defined(__x86_64__)
+constexpr KernelSet kAvx2 = {
+    "avx2", {avx2::kLinalgKernels, avx2::kKalmanKernels, avx2::kKalmanGradientKernels}};
+#endif
+
+KernelSet choose_kernel_set() {
+#if defined(__x86_64__)
+  const char* const wanted = std::getenv("STATESPACE_SIMD");
+  const bool baseline_wanted = wanted != nullptr && std::strcmp(wanted, kBaseline.isa) == 0;
+  if (!baseline_wanted && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    return kAvx2;
+  }
+#endif
+  return kBaseline;
+}
+
+const KernelSet& kernel_set() {
+  static const KernelSet set = choose_kernel_set();
+  return set;
+}
+
+std::vector<Op> build_ops() {
+  std::vector<Op> ops;
+  for (int i = 0; i < kNumDeclarations; ++i) {
+    Op op = {parse(kDeclarations[i]), nullptr, nullptr};
+    for (const KernelEntry* table : kernel_set().tables) {
+      for (; table->op != nullptr; ++table) {
+        if (op.spec.name != table->op) continue;
+        op.float32 = table->float32;
+        op.float64 = table->float64;
+      }
+    }
+    ops.push_back(op);
+  }
+  return ops;
+}
+
+// The C interface: the same ops as arrays of C strings.
+struct ApiStorage {
+  std::vector<StatespaceOp> ops;
+  std::vector<std::vector<const char*>> names;
+  std::vector<std::vector<int32_t>> dtypes;
+  StatespaceApi api;
+};
+
+int32_t report(const std::string& error, char* message, size_t message_size) {
+  if (error.empty()) return 0;
+  if (message_size > 0) std::snprintf(message, message_size, "%s", error.c_str());
+  return 1;
+}
+
+bool known(int32_t op) { return op >= 0 && op < static_cast<int32_t>(all_ops().size()); }
+
+int32_t api_infer(int32_t op, const StatespaceTensor* inputs, StatespaceTensor* outputs,
+                  char* message, size_t message_size) {
+  if (!known(op)) return report("statespace: no such op.", message, message_size);
+  return report(infer_shapes(all_ops()[op].spec, inputs, outputs), message, message_size);
+}
+
+int32_t api_run(int32_t op, const StatespaceTensor* inputs, const StatespaceTensor* outputs,
+                const uint8_t* attrs, char* message, size_t message_size) {
+  if (!known(op)) return report("statespace: no such op.", message, message_size);
+  return report(run_op(all_ops()[op], inputs, outputs, attrs), message, message_size);
+}
+
+ApiStorage build_api() {
+  ApiStorage storage;
+  const auto add_names = [&storage](const std::vector<const char*>& names) {
+    storage.names.push_back(names);
+    return storage.names.back().data();
+  };
+  for (const Op& op : all_ops()) {
+    std::vector<const char*> inputs, outputs, attrs;
+    std::vector<int32_t> dtypes;
+    for (const OperandSpec& input : op.spec.inputs) inputs.push_back(input.name.c_str());
+    for (const OperandSpec& output : op.spec.outputs) {
+      outputs.push_back(output.name.c_str());
+      dtypes.push_back(output.dtype);
+    }
+    for (const std::string& attr : op.spec.attrs) attrs.push_back(attr.c_str());
+    storage.dtypes.push_back(dtypes);
+    StatespaceOp entry = {};
+    entry.name = op.spec.name.c_str();
+    entry.num_inputs = static_cast<int32_t>(inputs.size());
+    entry.num_outputs = static_cast<int32_t>(outputs.size());
+    entry.num_attrs = static_cast<int32_t>(attrs.size());
+    entry.input_names = add_names(inputs);
+    entry.output_names = add_names(outputs);
+    entry.attr_names = add_names(attrs);
+    entry.output_dtypes = storage.dtypes.back().data();
+    storage.ops.push_back(entry);
+  }
+  storage.api = {STATESPACE_API_VERSION,
+                 static_cast<int32_t>(storage.ops.size()),
+                 storage.ops.data(),
+                 api_infer,
+                 api_run,
+                 simd_level,
+                 num_threads,
+                 set_num_threads};
+  return storage;
+}
+
+}  // namespace
+
+const std::vector<Op>& all_ops() {
+  static const std::vector<Op>* const ops = new std::vector<Op>(build_ops());
+  return *ops;
+}
+
+const char* simd_level() { return kernel_set().isa; }
+
+std::string run_op(const Op& op, const StatespaceTensor* inputs, const StatespaceTensor* outputs,
+                   const uint8_t* attrs) {
+  Call call = {};
+  Offsets offsets;
+  const std::string error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
+  if (!error.empty()) return error;
+  try {
+    (inputs[0].dtype == STATESPACE_FLOAT32 ? op.float32 : op.float64)(call);
+  } catch (const std::bad_alloc&) {
+    return op.spec.name + ": out of memory for the scratch space of shapes this large.";
+  }
+  return "";
+}
+
+}  // namespace statespace
+
+extern "C" const StatespaceApi* statespace_api(void) {
+  static const statespace::ApiStorage* const storage =
+      new statespace::ApiStorage(statespace::build_api());
+  return &storage->api;
+}
