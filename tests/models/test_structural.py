@@ -1,0 +1,152 @@
+"""Structural models: composition, state-space form, batches, gradients."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import statespace as ss
+from statespace.models import LocalLevel, LocalLinearTrend, Seasonal
+from statespace.models.parameters import Variance, constrain
+
+MODELS = [
+    LocalLevel(),
+    LocalLinearTrend(),
+    LocalLevel() + Seasonal(2),
+    LocalLinearTrend() + Seasonal(4),
+    LocalLevel() + Seasonal(7) + Seasonal(3),
+]
+
+
+def values(model, shape=(), seed=0):
+    generator = np.random.default_rng(seed)
+    return {p.name: generator.uniform(0.1, 2.0, shape) for p in model.parameters}
+
+
+def random_series(num_steps, seed=1):
+    y = np.random.default_rng(seed).normal(size=(num_steps, 1)).cumsum(axis=0)
+    y[4] = np.nan
+    return y
+
+
+def test_nile_log_likelihood_at_published_variances():
+    ssm = LocalLevel().build({"observation_variance": 15099.0, "level_variance": 1469.1})
+    y = ss.datasets.nile().to_numpy()[:, np.newaxis]
+    np.testing.assert_allclose(ss.log_likelihood(ssm, y), -641.5855784595, rtol=0, atol=1e-8)
+
+
+def test_names_of_a_sum():
+    model = LocalLinearTrend() + Seasonal(4)
+    assert [p.name for p in model.parameters] == [
+        "observation_variance",
+        "level_variance",
+        "slope_variance",
+        "seasonal_variance",
+    ]
+    assert model.state_names == ("level", "slope", "seasonal", "seasonal_lag_1", "seasonal_lag_2")
+    assert model.component_states() == {"trend": slice(0, 2), "seasonal": slice(2, 5)}
+    assert repr(model) == "LocalLinearTrend() + Seasonal(4)"
+
+
+def test_two_seasonal_terms_are_told_apart_by_their_periods():
+    model = LocalLevel() + Seasonal(12) + Seasonal(7)
+    names = [p.name for p in model.parameters]
+    assert names[2:] == ["seasonal_12_variance", "seasonal_7_variance"]
+    assert list(model.component_states()) == ["level", "seasonal_12", "seasonal_7"]
+    assert len(set(model.state_names)) == len(model.state_names)
+
+
+def test_a_third_seasonal_term_and_nested_sums():
+    model = (LocalLevel() + Seasonal(5)) + (Seasonal(3) + Seasonal(2))
+    assert list(model.component_states()) == ["level", "seasonal_5", "seasonal_3", "seasonal_2"]
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda: LocalLevel() + LocalLevel(),
+        lambda: LocalLevel() + LocalLinearTrend(),
+        lambda: LocalLevel() + Seasonal(4) + Seasonal(4),
+    ],
+)
+def test_components_that_no_data_could_tell_apart(add):
+    with pytest.raises(ValueError, match="no data could tell them apart"):
+        add()
+
+
+@pytest.mark.parametrize("period", [1, 0, -3, 2.5, "12", None])
+def test_bad_period(period):
+    with pytest.raises(ValueError, match="at least 2"):
+        Seasonal(period)
+
+
+def test_sum_with_something_else():
+    with pytest.raises(TypeError):
+        LocalLevel() + 3
+
+
+def test_build_names_the_parameters_it_wants():
+    with pytest.raises(ValueError, match="observation_variance, level_variance; given were level"):
+        LocalLevel().build({"level": 1.0})
+
+
+def test_seasonal_pattern_without_shocks_repeats_and_sums_to_zero():
+    ssm = Seasonal(4).build({"observation_variance": 0.0, "seasonal_variance": 0.0})
+    state, path = np.array([1.0, -2.0, 0.5]), []
+    for _ in range(8):
+        path.append(state[0])
+        state = ssm.transition_matrix.numpy() @ state
+    np.testing.assert_allclose(path[:4], path[4:])
+    assert sum(path[:4]) == pytest.approx(0.0)
+
+
+def test_matrices_of_trend_plus_seasonal():
+    params = {
+        "observation_variance": 9.0,
+        "level_variance": 4.0,
+        "slope_variance": 1.0,
+        "seasonal_variance": 16.0,
+    }
+    ssm = (LocalLinearTrend() + Seasonal(3)).build(params, initial_variance=25.0)
+    np.testing.assert_array_equal(
+        ssm.transition_matrix, [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, -1, -1], [0, 0, 1, 0]]
+    )
+    np.testing.assert_array_equal(
+        ssm.transition_scale, [[2, 0, 0], [0, 1, 0], [0, 0, 4], [0, 0, 0]]
+    )
+    np.testing.assert_array_equal(ssm.observation_matrix, [[1, 0, 1, 0]])
+    np.testing.assert_array_equal(ssm.observation_scale, [[3]])
+    np.testing.assert_array_equal(ssm.initial_scale, 5 * np.eye(4))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=repr)
+def test_batched_values_give_one_model_each(model):
+    y = random_series(12)
+    batched = values(model, (2, 3))
+    together = ss.log_likelihood(model.build(batched), y)
+    assert together.shape == (2, 3)
+    for i in np.ndindex(2, 3):
+        alone = ss.log_likelihood(model.build({name: v[i] for name, v in batched.items()}), y)
+        np.testing.assert_allclose(together[i], alone, rtol=1e-10)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=repr)
+def test_gradient_against_central_differences(model):
+    y, names = random_series(12), [p.name for p in model.parameters]
+    point, step = np.log(list(values(model).values())), 1e-5
+
+    def height(free):
+        ssm = model.build(constrain(model.parameters, free), initial_variance=10.0)
+        return ss.log_likelihood(ssm, y)
+
+    free = tf.constant(point)
+    with tf.GradientTape() as tape:
+        tape.watch(free)
+        value = height(free)
+    gradient = tape.gradient(value, free)
+    steps = step * np.eye(len(names))
+    differences = height(tf.constant(point + steps)) - height(tf.constant(point - steps))
+    np.testing.assert_allclose(gradient, differences / (2 * step), rtol=1e-6, atol=1e-7)
+
+
+def test_variance_in_data_units():
+    assert Variance("v").in_data_units(2.0, 3.0) == 18.0
