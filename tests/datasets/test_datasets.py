@@ -28,5 +28,6 @@ def test_air_passengers():
 
 
 def test_series_are_fresh_copies():
-    datasets.nile().iloc[0] = 0.0
+    first = datasets.nile()
+    first.iloc[0] = 0.0
     assert datasets.nile().iloc[0] == 1120
