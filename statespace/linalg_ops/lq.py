@@ -6,7 +6,7 @@ from statespace import native
 from statespace.linalg_ops.arguments import check_choice, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
 from statespace.linalg_ops.differentiation import reference_vjp
-from statespace.linalg_ops.failure import spoil
+from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
 
 
@@ -56,10 +56,16 @@ def _wide(a, mode):
 
 def _tall(a, rows, mode):
     """The leading ``rows`` rows give Q; those below them are coordinates in Q."""
+    failed = _not_finite(a)
+    a = tf.where(append_axes(failed, a), tf.zeros_like(a), a)
     top, q = _wide(a[..., :rows, :], "reduced")
     below = tf.matmul(a[..., rows:, :], q, transpose_b=True)
-    l = tf.concat([top, below], axis=-2)
-    return l if mode == "l" else (l, q)
+    l = spoil(tf.concat([top, below], axis=-2), failed)
+    return l if mode == "l" else (l, spoil(q, failed))
+
+
+def _not_finite(a):
+    return tf.logical_not(tf.reduce_all(tf.math.is_finite(a), axis=[-2, -1]))
 
 
 def factor_reference(a):
@@ -68,8 +74,8 @@ def factor_reference(a):
     Scaling by the largest entry keeps the Householder norms from the under- and overflow that
     TensorFlow's QR suffers.
     """
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(a), axis=[-2, -1]))
-    finite = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.zeros_like(a), a)
+    failed = _not_finite(a)
+    finite = tf.where(append_axes(failed, a), tf.zeros_like(a), a)
     largest = tf.reduce_max(tf.abs(finite), axis=[-2, -1], keepdims=True)
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
     q, r = tf.linalg.qr(tf.linalg.matrix_transpose(finite / scale))

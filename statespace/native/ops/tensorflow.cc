@@ -57,8 +57,9 @@ void infer(const OpSpec& spec, TF_ShapeInferenceContext* context, TF_Status* sta
   }
   const std::string error = infer_shapes(spec, inputs, outputs);
   if (!error.empty()) return fail(status, error);
+  TF_ShapeInferenceContextSetUnknownShape(context, status);  // of all outputs, to start with
   for (size_t i = 0; i < spec.outputs.size(); ++i) {
-    if (outputs[i].rank < 0) continue;  // stays unknown, which is how TensorFlow starts it
+    if (outputs[i].rank < 0) continue;
     Shape result(TF_ShapeInferenceContextScalar(context));
     for (int axis = 0; axis < outputs[i].rank; ++axis) {
       // -1, cast there and back, is TensorFlow's unknown dimension.
