@@ -8,8 +8,9 @@ NATIVE_BUILD ?= build/native-tests
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 
 # The package is installed, not linked to: what runs is what a user gets, its compiled library included.
-# The tools are called as programs, and Python with -P, so that the checkout's statespace/, which
-# has no library in it, does not come before the installed one.
+# The tools are called as programs, Python with -P, and the tests (which start Pythons of their own) with
+# PYTHONSAFEPATH, so that the checkout's statespace/, which has no library in it, does not come
+# before the installed one.
 SOURCES := pyproject.toml CMakeLists.txt $(shell find statespace -type f \
   ! -name '*.pyc' ! -name '*.so')
 
@@ -29,7 +30,7 @@ demo: $(VENV)/with-forecast $(VENV)/bridge
 	$(BIN)/statespace demo
 
 test: $(VENV)/with-dev $(VENV)/bridge
-	$(BIN)/pytest $(PYTEST_ARGS)
+	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS)
 
 # The C++ tests of the numerics, under the address and undefined-behaviour sanitizers.
 test-native: $(VENV)/with-dev
