@@ -61,8 +61,8 @@ class Model:
           params: dict from each name in ``parameters`` to a value, scalar or [...], all of one
             shape; float64.
           initial_mean: mean of the first state, [n] or [..., n]; zero by default.
-          initial_variance: variance of each element of the first state. Large stands for "nothing
-            is known": a finite approximation of a diffuse start.
+          initial_variance: variance of each element of the first state, a number or [...]. Large
+            stands for "nothing is known": a finite approximation of a diffuse start.
 
         Returns:
           The LinearGaussianSSM with n states and one observed variable.
@@ -94,7 +94,7 @@ class Model:
             observation_matrix=self.observation_row[np.newaxis, :],
             observation_scale=observation_scale,
             initial_mean=np.zeros(n) if initial_mean is None else initial_mean,
-            initial_scale=np.sqrt(initial_variance) * np.eye(n),
+            initial_scale=np.sqrt(initial_variance)[..., np.newaxis, np.newaxis] * np.eye(n),
         )
 
     def fit(self, y, method="mle", features=None, *, num_starts=3, verbose=1):

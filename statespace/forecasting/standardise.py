@@ -1,0 +1,80 @@
+"""Units in which every series looks alike to the optimiser and to the diffuse approximation."""
+
+import numpy as np
+
+from statespace.forecasting.errors import InputError
+
+
+def standardise(model, y, label):
+    """Scale and initial mean for one series.
+
+    Models are fitted to y / scale, where ``scale`` measures the short-term variation: the root
+    mean square of the differences over the longest period of the model, from their mean if the
+    model has a slope. The first state gets the mean that fits the first few observations by least
+    squares. In the diffuse limit neither has any influence on the result; for a large but finite
+    initial variance they keep both its rounding error and its distance from the limit small.
+
+    Args:
+      model: the structural model, n states, p parameters.
+      y: one series [T], NaN where missing.
+      label: what messages call the series.
+
+    Returns:
+      scale, a positive float, and the initial mean [n] in units of ``scale``.
+
+    Raises:
+      InputError: no model could be estimated from these values. The message says why: too few, all
+        missing, constant, on a path the model follows without any error, or silent about a state.
+    """
+    observed = ~np.isnan(y)
+    count, n, p = int(observed.sum()), len(model.state_names), len(model.parameters)
+    if count == 0:
+        raise InputError(f"{label}: every one of its {y.size} values is missing.")
+    if count < n + p:
+        raise InputError(
+            f"{label}: {count} observed values are too few for {model!r}, which needs at least "
+            f"{n + p}: one for each of its {n} states and {p} variances. Use a longer series or a "
+            f"smaller model."
+        )
+    if np.ptp(y[observed]) == 0:
+        raise InputError(
+            f"{label}: all {count} observed values are {y[observed][0]:g}. A constant column has "
+            f"no variation to estimate."
+        )
+    paths = noiseless_paths(model, y.size)[observed]
+    if np.linalg.matrix_rank(paths) < n:
+        raise InputError(
+            f"{label}: the observed values do not determine all {n} states of {model!r}, because "
+            f"too many are missing at the same season or at either end."
+        )
+    states, *_ = np.linalg.lstsq(paths, y[observed], rcond=None)
+    scale = _short_term_variation(model, y)
+    if np.abs(y[observed] - paths @ states).max() < 1e-9 * np.abs(y[observed]).max():
+        raise InputError(
+            f"{label}: {model!r} follows the observed values without any error, so there is no "
+            f"noise to estimate. Use a smaller model, or extend the pattern by hand."
+        )
+    first = slice(0, 2 * n)  # few, so that they tell about the first state and not the later ones
+    initial_mean, *_ = np.linalg.lstsq(paths[first], y[observed][first], rcond=None)
+    return scale, initial_mean / scale
+
+
+def noiseless_paths(model, num_steps):
+    """H F^t for t = 0 ... T-1, [T, n]: the series as a linear function of the first state."""
+    rows = [model.observation_row]
+    for _ in range(num_steps - 1):
+        rows.append(rows[-1] @ model.transition_matrix)
+    return np.array(rows)
+
+
+def _short_term_variation(model, y):
+    periods = [getattr(component, "period", 1) for component in model.components]
+    lag = max(periods)
+    differences = y[lag:] - y[:-lag]
+    differences = differences[~np.isnan(differences)]
+    if len(differences) < 2:  # too many gaps: the spread of the values themselves must do
+        return float(np.nanstd(y))
+    if "slope" in model.state_names:
+        differences = differences - differences.mean()
+    variation = float(np.sqrt(np.mean(differences**2)))
+    return variation if variation > 1e-9 * np.nanstd(y) else float(np.nanstd(y))

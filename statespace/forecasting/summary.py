@@ -1,0 +1,80 @@
+"""A fit as a table of plain text."""
+
+import numpy as np
+
+from statespace.forecasting.tables import aligned
+
+_MOST_SERIES = 20  # shown for a batch; the rest are counted
+
+
+def summary(result) -> str:
+    """Describes a fit: model, data, criteria, estimates, and what to be wary of."""
+    labels = result.layout.labels()
+    lines = [f"{result.model!r}, maximum likelihood, diffuse start"]
+    if len(labels) == 1:
+        return "\n".join(lines + _one(result, labels[0]))
+    lines.append(f"{len(labels)} series of {result.values.shape[1]} steps")
+    for number, label in enumerate(labels[:_MOST_SERIES]):
+        lines += ["", *_one(_nth(result, number), label)]
+    if len(labels) > _MOST_SERIES:
+        lines += ["", f"... and {len(labels) - _MOST_SERIES} more series"]
+    return "\n".join(lines)
+
+
+def _one(result, label):
+    steps = result.values.shape[1]
+    missing = int(np.isnan(result.values).sum())
+    parameters, states = len(result.model.parameters), len(result.model.state_names)
+    lines = [
+        f"{label}: {steps - missing} observed values, {missing} missing",
+        f"log-likelihood {result.log_likelihood:.4f}   AIC {result.aic:.2f}   "
+        f"BIC {result.bic:.2f}   (counting {parameters} variances and {states} diffuse states)",
+        "",
+        *estimates(result),
+    ]
+    return lines + [f"Note: {note}" for note in notes(result)]
+
+
+def estimates(result) -> list[str]:
+    """Lines of a table of estimates and standard errors, for the result of one series."""
+    errors = result.standard_errors
+    rows = [
+        [name, f"{value:.6g}", "-" if np.isnan(errors[name]) else f"{errors[name]:.4g}"]
+        for name, value in result.params.items()
+    ]
+    return aligned(["parameter", "estimate", "standard error"], rows)
+
+
+def notes(result) -> list[str]:
+    """What to be wary of, in plain words, for the result of one series."""
+    found = []
+    fixed = [name for name, zero in result.at_boundary.items() if zero]
+    for name in fixed:
+        consequence = {
+            "observation": "the observations are taken to be free of noise of their own",
+            "seasonal": "the seasonal pattern is taken to be the same throughout",
+        }.get(name.split("_")[0], f"the {name.removesuffix('_variance')} has no shocks of its own")
+        found.append(
+            f"{name} is estimated as zero, its boundary: {consequence}. A standard error has no "
+            f"meaning there."
+        )
+    unknown = [
+        name
+        for name, error in result.standard_errors.items()
+        if np.isnan(error) and name not in fixed
+    ]
+    if unknown:
+        found.append(
+            f"no standard error for {', '.join(unknown)}: the likelihood is nearly flat, so the "
+            f"data say little about how the variances divide up."
+        )
+    if not result.converged:
+        found.append(f"the optimiser did not finish: {result.message}.")
+    return found
+
+
+def _nth(result, number):
+    layout = result.layout
+    if hasattr(layout, "columns"):
+        return result[layout.columns[number]]
+    return result[np.unravel_index(number, layout.batch_shape)]

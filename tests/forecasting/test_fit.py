@@ -1,0 +1,168 @@
+"""Maximum likelihood, against published numbers and statsmodels; errors that teach."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from statespace import datasets
+from statespace.forecasting.errors import InputError
+from statespace.models import LocalLevel, LocalLinearTrend, Seasonal
+
+
+def test_nile_against_published_numbers(nile):
+    # The published optimum is where an optimiser stopped; the exact one is 15098.5183, 1469.1764.
+    assert nile.params["observation_variance"] == pytest.approx(15098.5363, rel=5e-6)
+    assert nile.params["level_variance"] == pytest.approx(1469.1732, rel=5e-6)
+    assert nile.params["observation_variance"] == pytest.approx(15098.5183, rel=1e-6)
+    assert nile.params["level_variance"] == pytest.approx(1469.1764, rel=2e-6)
+    assert nile.log_likelihood == pytest.approx(-633.4645636363, abs=1e-7)
+    assert nile.converged
+    assert not any(nile.at_boundary.values())
+
+
+def exact_diffuse(data, **terms):
+    """statsmodels' model of the same structure with an exact diffuse start."""
+    structural = pytest.importorskip("statsmodels.tsa.statespace.structural")
+    return structural.UnobservedComponents(np.asarray(data), use_exact_diffuse=True, **terms)
+
+
+def test_nile_standard_errors_and_criteria_against_statsmodels(nile):
+    theirs = exact_diffuse(datasets.nile(), level="llevel").smooth(list(nile.params.values()))
+    assert nile.log_likelihood == pytest.approx(theirs.llf, abs=1e-7)
+    assert nile.aic == pytest.approx(theirs.aic, abs=1e-6)
+    assert nile.bic == pytest.approx(theirs.bic, abs=1e-6)
+    np.testing.assert_allclose(
+        list(nile.standard_errors.values()), np.sqrt(np.diag(theirs.cov_params_approx)), rtol=1e-4
+    )
+
+
+def test_airline_with_gaps_against_statsmodels(airline):
+    values = airline.values[0]
+    theirs = exact_diffuse(values, level="lltrend", seasonal=12)
+    names = ["observation_variance", "level_variance", "slope_variance", "seasonal_variance"]
+    ours = [airline.params[name] for name in names]
+    assert airline.log_likelihood == pytest.approx(theirs.loglike(ours), abs=2e-6)
+    # No optimum that statsmodels finds from near ours is better.
+    refit = theirs.fit(np.maximum(ours, 1e-9), disp=0)
+    assert refit.llf <= airline.log_likelihood + 1e-4
+    assert np.isfinite(airline.standard_errors["level_variance"])
+
+
+def test_missing_observations_of_the_nile():
+    flow = datasets.nile()
+    flow.iloc[20:40] = np.nan
+    flow.iloc[60:80] = np.nan
+    result = LocalLevel().fit(flow, verbose=0)
+    theirs = exact_diffuse(flow, level="llevel")
+    assert result.log_likelihood == pytest.approx(
+        theirs.loglike(list(result.params.values())), abs=1e-6
+    )
+    assert result.log_likelihood >= -381.5060013085 - 1e-6  # at the variances 15099 and 1469.1
+    assert result.smooth().mean.notna().all(axis=None)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_units_do_not_matter(nile, factor):
+    result = LocalLevel().fit(factor * datasets.nile().to_numpy() + 3.0 * factor, verbose=0)
+    for name, value in nile.params.items():
+        assert result.params[name] == pytest.approx(factor**2 * value, rel=1e-5)
+    shift = (100 - 1) * np.log(factor)
+    assert result.log_likelihood == pytest.approx(nile.log_likelihood - shift, abs=1e-6)
+
+
+def test_white_noise_has_a_level_without_shocks():
+    y = np.random.default_rng(0).normal(size=200)
+    result = LocalLevel().fit(y, verbose=0)
+    assert np.isnan(result.standard_errors["level_variance"])
+    assert result.at_boundary["level_variance"]
+    assert result.params["observation_variance"] == pytest.approx(np.var(y, ddof=1), rel=1e-3)
+    assert "level_variance is estimated as zero" in result.summary()
+    assert result.forecast(3).variance == pytest.approx(
+        result.params["observation_variance"] * (1 + 1 / 200), rel=1e-4
+    )
+
+
+def test_parameters_of_a_long_simulated_series_are_recovered():
+    generator = np.random.default_rng(0)
+    level = np.cumsum(generator.normal(scale=0.5, size=2000))
+    result = LocalLevel().fit(level + generator.normal(scale=2.0, size=2000), verbose=0)
+    for name, truth in (("observation_variance", 4.0), ("level_variance", 0.25)):
+        assert abs(result.params[name] - truth) < 4 * result.standard_errors[name]
+
+
+def test_array_gives_numbers_and_batch_gives_arrays(nile):
+    flow = datasets.nile().to_numpy()
+    result = LocalLevel().fit(np.stack([flow, flow[::-1]])[:, np.newaxis], verbose=0)
+    assert result.params["level_variance"].shape == (2, 1)
+    assert result.log_likelihood.shape == result.converged.shape == (2, 1)
+    assert result.params["level_variance"][0, 0] == pytest.approx(
+        nile.params["level_variance"], rel=1e-6
+    )
+    assert result[1, 0].params["level_variance"] == result.params["level_variance"][1, 0]
+    with pytest.raises(IndexError):
+        result[0]
+
+
+def test_frame_gives_series_over_its_columns(batch):
+    assert isinstance(batch.params["level_variance"], pd.Series)
+    assert batch.params["level_variance"].index.tolist() == ["a", "b"]
+    # A local level model looks the same backwards.
+    assert batch.log_likelihood["a"] == pytest.approx(batch.log_likelihood["b"], abs=1e-5)
+    assert batch["b"].log_likelihood == batch.log_likelihood["b"]
+    with pytest.raises(KeyError, match="No column 'c'; there are a, b"):
+        batch["c"]
+
+
+def test_summary(nile, batch):
+    text = nile.summary()
+    for part in ("LocalLevel()", "volume: 100 observed values, 0 missing", "observation_variance"):
+        assert part in text
+    assert "a: 40 observed values" in batch.summary()
+    assert "b: 40 observed values" in batch.summary()
+
+
+NILE = datasets.nile().to_numpy()
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "message"),
+    [
+        (LocalLevel(), np.full(30, 7.0), "all 30 observed values are 7. A constant column"),
+        (LocalLevel(), np.full(30, np.nan), "every one of its 30 values is missing"),
+        (LocalLevel(), [1.0, 2.0], "2 observed values are too few .* at least 3"),
+        (LocalLinearTrend() + Seasonal(12), NILE[:14], "14 observed values are too few"),
+        (LocalLinearTrend(), np.arange(30.0), "without any error"),
+        (LocalLevel() + Seasonal(4), np.tile([1.0, 5, 2, 2], 8), "without any error"),
+        (LocalLevel(), np.array([1.0, 2.0, np.inf, 3.0]), "infinite at step 2"),
+        (LocalLevel(), ["a", "b", "c"], "does not hold numbers"),
+        (LocalLevel(), np.ones((100, 2)), "variables observed together are not supported"),
+        (
+            LocalLevel() + Seasonal(4),
+            np.where(np.arange(40) % 4 == 1, np.nan, NILE[:40]),
+            "do not determine all 4 states",
+        ),
+        (LocalLevel(), pd.Series(np.ones(30), name="sales"), "sales: all 30"),
+    ],
+)
+def test_data_that_cannot_be_used(model, y, message):
+    with pytest.raises(InputError, match=message):
+        model.fit(y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "hmc"}, "no method 'hmc'"),
+        ({"features": np.ones((100, 1))}, "Regression component"),
+        ({"num_starts": 0}, "from 1 to 32"),
+        ({"num_starts": 2.5}, "from 1 to 32"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        LocalLevel().fit(NILE, **arguments)
+
+
+def test_silence(capfd):
+    LocalLevel().fit(NILE[:40], num_starts=1, verbose=0)
+    assert capfd.readouterr().out == ""
