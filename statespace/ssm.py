@@ -1,10 +1,13 @@
-"""The linear-Gaussian state-space model: a value object, its broadcasting rule and its validation."""
+"""The linear-Gaussian state-space model: value object, broadcasting rule, validation."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+
+from statespace.linalg_ops.cholesky import NOT_POSITIVE_DEFINITE, cholesky
+from statespace.linalg_ops.failure import raise_where_failed
 
 
 class ParameterSpec(NamedTuple):
@@ -68,7 +71,8 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
 
       >>> import statespace as ss
       >>> ssm = ss.LinearGaussianSSM(
-      ...     transition_matrix=[[1.0, 1.0], [0.0, 1.0]], transition_scale=[[0.1, 0.0], [0.0, 0.01]],
+      ...     transition_matrix=[[1.0, 1.0], [0.0, 1.0]],
+      ...     transition_scale=[[0.1, 0.0], [0.0, 0.01]],
       ...     observation_matrix=[[1.0, 0.0]], observation_scale=[[1.0]],
       ...     initial_mean=[0.0, 0.0], initial_scale=[[10.0, 0.0], [0.0, 1.0]])
       >>> ssm.state_dim, ssm.observation_dim, ssm.dtype.name
@@ -142,8 +146,6 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             scale factors are for.
           ValueError: as the constructor.
         """
-        from statespace.linalg_ops.cholesky import cholesky
-
         covariances = {
             "transition_covariance": transition_covariance,
             "observation_covariance": observation_covariance,
@@ -157,9 +159,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "observation_offset": observation_offset,
         }
         tensors = _to_tensors(covariances | others)
-        scale = {
-            name: cholesky(tensors[name], on_failure="raise", name=name) for name in covariances
-        }
+        scale = {name: _factor(name, tensors[name]) for name in covariances}
         return cls(
             tensors["transition_matrix"],
             scale["transition_covariance"],
@@ -248,6 +248,11 @@ def _check_data(ssm, shape):
         )
 
 
+def _factor(name, covariance):
+    l, info = cholesky(covariance, return_info=True)
+    return raise_where_failed(f"from_covariances: {name}", info, NOT_POSITIVE_DEFINITE, l)
+
+
 def _to_tensors(given):
     """Converts the parameters that are not None to tensors of one dtype, or says what is mixed."""
     given = {name: value for name, value in given.items() if value is not None}
@@ -272,17 +277,16 @@ def _float_dtype(value) -> tf.DType | None:
 
 
 def _convert(name, value, dtype):
-    if hasattr(value, "dtype") and _float_dtype(value) is None:
-        return tf.cast(value, dtype)
-    if not tf.is_tensor(value) and not hasattr(value, "dtype"):
-        # tf.convert_to_tensor refuses Python ints beside a float dtype only inside nested lists
-        # of tensors; NumPy settles plain nested lists, TensorFlow the rest.
-        if not any(tf.is_tensor(leaf) for leaf in tf.nest.flatten(value)):
-            try:
-                value = np.asarray(value, dtype.as_numpy_dtype)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{name} is not an array of numbers: {error}") from None
-    return tf.convert_to_tensor(value, dtype, name=name)
+    if tf.is_tensor(value):
+        return tf.cast(value, dtype, name=name)
+    try:
+        return tf.convert_to_tensor(value, dtype, name=name)
+    except (TypeError, ValueError):
+        pass  # integer arrays, nested lists that mix kinds, and what is no array at all
+    try:
+        return tf.constant(np.asarray(value, dtype.as_numpy_dtype), name=name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is not an array of numbers: {error}") from None
 
 
 def _check_core_shapes(tensors):

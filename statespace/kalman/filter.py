@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.kalman import reference
-from statespace.kalman.inference import operands, raise_if_failed
+from statespace.kalman.inference import apply_on_failure, operands
 from statespace.kalman.results import FilterResult
 from statespace.linalg_ops.differentiation import reference_vjp
 
@@ -55,7 +55,7 @@ def log_likelihood(ssm, y, *, mask=None, algorithm="auto", per_step=False, on_fa
         values, info = ops.statespace_kalman_log_likelihood_per_step(*inputs)
     else:
         values, info = ops.statespace_kalman_log_likelihood(*inputs)
-    return raise_if_failed("log_likelihood", on_failure, info, values)
+    return apply_on_failure("log_likelihood", on_failure, info, values)
 
 
 def kalman_filter(ssm, y, *, mask=None, algorithm="auto", on_failure="nan") -> FilterResult:
@@ -76,12 +76,13 @@ def kalman_filter(ssm, y, *, mask=None, algorithm="auto", on_failure="nan") -> F
     """
     inputs = operands("kalman_filter", ssm, y, mask, algorithm, on_failure)
     ops = native.ops() if algorithm != "reference" else None
-    if ops is None:
-        per_step, *moments = reference.filter_reference(*inputs)
-        result = FilterResult(tf.reduce_sum(per_step, axis=-1), *moments)
-    else:
-        result = FilterResult(*ops.statespace_kalman_filter(*inputs))
-    return raise_if_failed("kalman_filter", on_failure, result.info, result)
+    result = FilterResult(*(_filter if ops is None else ops.statespace_kalman_filter)(*inputs))
+    return apply_on_failure("kalman_filter", on_failure, result.info, result)
+
+
+def _filter(*inputs):
+    per_step, *moments = reference.filter_reference(*inputs)
+    return (tf.reduce_sum(per_step, axis=-1), *moments)
 
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihood")
@@ -101,7 +102,5 @@ def _gradient_of_gradient(op, *cotangents):
 
 
 @tf.RegisterGradient("StatespaceKalmanFilter")
-def _gradient_filter(op, log_likelihood, *moments):
-    return reference_vjp(
-        reference.filter_reference, op.inputs, [log_likelihood[..., tf.newaxis], *moments]
-    )
+def _gradient_filter(op, *cotangents):
+    return reference_vjp(_filter, op.inputs, cotangents)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from statespace.linalg_ops.arguments import check_choice
-from statespace.linalg_ops.failure import ON_FAILURE, raise_on_failure
+from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
 from statespace.ssm import LinearGaussianSSM, broadcast_shapes
 
 ALGORITHMS = ("auto", "covariance", "reference")
@@ -35,15 +35,12 @@ def masked_data(op: str, ssm, y, mask) -> tf.Tensor:
     return tf.where(_component_mask(op, mask, y), y, tf.constant(float("nan"), y.dtype))
 
 
-def raise_if_failed(op: str, on_failure: str, info: tf.Tensor, outputs):
-    """Applies ``on_failure`` to the outputs of a filter."""
+def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
+    """Raises where a series failed and ``on_failure`` is "raise", else returns ``outputs``."""
     if on_failure == "nan":
         return outputs
-    assertion = raise_on_failure(
-        op, info, "failed (innovation covariance not positive definite, or a NaN) at step, from 1,"
-    )
-    with tf.control_dependencies([] if assertion is None else [assertion]):
-        return tf.nest.map_structure(tf.identity, outputs)
+    reason = "failed (innovation covariance not positive definite, or a NaN) at step, from 1,"
+    return raise_where_failed(op, info, reason, outputs)
 
 
 def _data(op, ssm, y):

@@ -66,12 +66,6 @@ def filter_reference(y, *parameters):
     return (*(spoil(x, info > 0) for x in moments), info)
 
 
-def log_likelihood_reference(y, *parameters):
-    """Log-likelihood ``[...]`` and info."""
-    per_step, *_, info = filter_reference(y, *parameters)
-    return tf.reduce_sum(per_step, axis=-1), info
-
-
 def log_likelihood_gradient_reference(weights, y, *parameters):
     """Gradient of ``sum(weights * log-likelihood per step)`` for y and each parameter."""
     with tf.GradientTape() as tape:
@@ -124,7 +118,8 @@ def smoother_reference(y, *parameters):
     elements = (y, varying, mean, covariance, next_covariance)
     smoothed = tf.scan(step, elements, (r, n, r, n, n), reverse=True)[2:]
     x, v, lag_one = (
-        spoil(_time_after_batch(x, core), failed) for x, core in zip(smoothed, (1, 2, 2), strict=True)
+        spoil(_time_after_batch(x, core), failed)
+        for x, core in zip(smoothed, (1, 2, 2), strict=True)
     )
     return tf.reduce_sum(per_step, axis=-1), x, v, lag_one[..., :-1, :, :], info
 
@@ -141,7 +136,9 @@ def _prepare(y, parameters):
         trailing = len(spec.core) + spec.per_step
         rank = parameter.shape.rank
         static = tf.broadcast_static_shape(static, parameter.shape[: max(rank - trailing, 0)])
-        dynamic = tf.broadcast_dynamic_shape(dynamic, tf.shape(parameter)[: max(rank - trailing, 0)])
+        dynamic = tf.broadcast_dynamic_shape(
+            dynamic, tf.shape(parameter)[: max(rank - trailing, 0)]
+        )
     num_steps, m = tf.shape(y)[-2], tf.shape(y)[-1]
     y = tf.broadcast_to(y, tf.concat([dynamic, [num_steps, m]], 0))
     named = dict(zip([spec.name for spec in PARAMETERS], parameters, strict=True))

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.kalman import reference
-from statespace.kalman.inference import operands, raise_if_failed
+from statespace.kalman.inference import apply_on_failure, operands
 from statespace.kalman.results import SmootherResult
 from statespace.linalg_ops.differentiation import reference_vjp
 
@@ -33,7 +33,7 @@ def kalman_smoother(ssm, y, *, mask=None, algorithm="auto", on_failure="nan") ->
     ops = native.ops() if algorithm != "reference" else None
     smoother = reference.smoother_reference if ops is None else ops.statespace_kalman_smoother
     result = SmootherResult(*smoother(*inputs))
-    return raise_if_failed("kalman_smoother", on_failure, result.info, result)
+    return apply_on_failure("kalman_smoother", on_failure, result.info, result)
 
 
 @tf.RegisterGradient("StatespaceKalmanSmoother")

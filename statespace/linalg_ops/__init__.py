@@ -1,4 +1,4 @@
-"""Differentiable matrix factorisations and triangular algebra, fast in batches of small matrices."""
+"""Differentiable factorisations and triangular algebra, fast in batches of small matrices."""
 
 from statespace.linalg_ops.cholesky import cholesky
 from statespace.linalg_ops.lq import lq

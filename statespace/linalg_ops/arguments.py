@@ -13,9 +13,7 @@ def to_matrices(op: str, **arguments) -> tuple[tf.Tensor, ...]:
     tensors = {name: tf.convert_to_tensor(value, name=name) for name, value in arguments.items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in (tf.float32, tf.float64):
-            raise ValueError(
-                f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64."
-            )
+            raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
         if tensor.shape.rank is not None and tensor.shape.rank < 2:
             raise ValueError(
                 f"{op}: {name} has shape {tensor.shape}; it must be [..., rows, columns]."

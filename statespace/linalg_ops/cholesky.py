@@ -5,8 +5,10 @@ import tensorflow as tf
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
 from statespace.linalg_ops.differentiation import reference_vjp
-from statespace.linalg_ops.failure import ON_FAILURE, raise_on_failure, spoil
+from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed, spoil
 from statespace.linalg_ops.triangular import solve_reference
+
+NOT_POSITIVE_DEFINITE = "is not positive definite; leading minor"
 
 
 def cholesky(a, *, on_failure="nan", return_info=False):
@@ -48,14 +50,8 @@ def cholesky(a, *, on_failure="nan", return_info=False):
     ops = native.ops()
     l, info = cholesky_reference(a) if ops is None else ops.statespace_cholesky(a)
     if on_failure == "raise":
-        with tf.control_dependencies(_raise_if_failed("cholesky", info)):
-            l = tf.identity(l)
+        l, info = raise_where_failed("cholesky", info, NOT_POSITIVE_DEFINITE, (l, info))
     return (l, info) if return_info else l
-
-
-def _raise_if_failed(op, info):
-    assertion = raise_on_failure(op, info, "is not positive definite; leading minor")
-    return [] if assertion is None else [assertion]
 
 
 def _factor_by_columns(a):
@@ -87,6 +83,7 @@ def _factor_by_columns(a):
 
 @tf.custom_gradient
 def cholesky_reference(a):
+    """L and status of ``[..., n, n]``, with the gradient of ``adjoint_reference``."""
     l, info = _factor_by_columns(a)
     failed = info > 0
     l = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.constant(float("nan"), a.dtype), l)

@@ -1,5 +1,6 @@
 """The failure rule: a failing batch item becomes NaN in all its outputs, and nothing else does."""
 
+import numpy as np
 import tensorflow as tf
 
 ON_FAILURE = ("nan", "raise")
@@ -38,19 +39,35 @@ def spoil(x: tf.Tensor, failed: tf.Tensor) -> tf.Tensor:
     return spoiled(x)
 
 
-def raise_on_failure(op: str, info: tf.Tensor, reason: str) -> tf.Operation | None:
-    """Raises where any entry of ``info`` is positive; in a graph, when the returned op runs.
+def raise_where_failed(op: str, info: tf.Tensor, reason: str, outputs):
+    """Returns ``outputs`` if no item failed; in a graph, they raise when they are computed.
 
     Args:
       op: name of the operator, or of the argument it was applied to.
       info: int32 ``[...]``, 0 where the item is fine.
-      reason: what a positive ``info`` counts, e.g. "not positive definite: leading minor".
+      reason: what a positive ``info`` counts, e.g. "is not positive definite; leading minor".
+      outputs: structure of tensors.
 
     Raises:
-      tf.errors.InvalidArgumentError: names op, batch index and the value of ``info``.
+      tf.errors.InvalidArgumentError: names op, batch index, reason and ``info`` of the first item
+        that failed. Inside XLA, which cannot raise, nothing happens.
     """
-    first = tf.where(info > 0)[:1]
-    return tf.debugging.Assert(
+    if tf.executing_eagerly():
+        _raise_eagerly(op, info.numpy(), reason)
+        return outputs
+    flat = tf.reshape(info, [-1])
+    first = tf.where(flat > 0)[:1, 0]
+    # A single item has the empty index, which tf.unravel_index does not know.
+    index = first[:0] if info.shape.rank == 0 else tf.unravel_index(first, tf.shape(info, tf.int64))
+    assertion = tf.debugging.Assert(
         tf.reduce_all(info <= 0),
-        [f"{op}: batch index", first, reason, tf.gather_nd(info, first)],
+        [f"{op}: batch index", tf.reshape(index, [-1]), reason, tf.gather(flat, first)],
     )
+    with tf.control_dependencies([assertion]):
+        return tf.nest.map_structure(tf.identity, outputs)
+
+
+def _raise_eagerly(op, info, reason):
+    for index in np.argwhere(info > 0)[:1]:
+        message = f"{op}: batch index {index.tolist()} {reason} {info[tuple(index)]}."
+        raise tf.errors.InvalidArgumentError(None, None, message)

@@ -90,8 +90,10 @@ def adjoint_reference(l, x, x_bar, *, lower, adjoint):
     3. op(L)_bar = -B_bar X'; L_bar is that or its transpose, restricted to L's triangle.
     """
     b_bar = solve_reference(l, x_bar, lower=lower, adjoint=not adjoint)
-    l_bar = -tf.matmul(x, b_bar, transpose_b=True) if adjoint else -tf.matmul(
-        b_bar, x, transpose_b=True
+    l_bar = (
+        -tf.matmul(x, b_bar, transpose_b=True)
+        if adjoint
+        else -tf.matmul(b_bar, x, transpose_b=True)
     )
     below, above = (-1, 0) if lower else (0, -1)
     return tf.linalg.band_part(l_bar, below, above), b_bar

@@ -105,10 +105,10 @@ def use(enabled: bool):
 def ops():
     """The op wrappers to call now, or None where the reference implementation is to run.
 
-    That is: the library is missing or switched off, or the caller is being traced for XLA and the
-    bridge, which gives XLA the kernels, is not loaded.
+    That is: the library is missing or switched off, or the caller is being traced for XLA and XLA
+    has no kernels: the bridge is not loaded, or the code may be for a GPU.
     """
-    if not _wanted or library() is None or (_bridge_failure is not None and _traced_for_xla()):
+    if not _wanted or library() is None or (_traced_for_xla() and not _reaches_xla()):
         return None
     return library()
 
@@ -116,6 +116,12 @@ def ops():
 def library():
     """The op wrappers, for the gradients of ops that exist; None if there is no library."""
     return _load()[0]
+
+
+def _reaches_xla():
+    import tensorflow as tf
+
+    return _bridge_failure is None and not tf.config.get_visible_devices("GPU")
 
 
 def _traced_for_xla():

@@ -100,9 +100,7 @@ def _lq_l(m, n):
     def make(rng, batch, dtype):
         return [_general(rng, batch, m, n, dtype)]
 
-    return Operator(
-        f"lq-l-{m}x{n}", apply, make, lambda a: _lq_oracle(a)[0], _with_nan, ((m, n),)
-    )
+    return Operator(f"lq-l-{m}x{n}", apply, make, lambda a: _lq_oracle(a)[0], _with_nan, ((m, n),))
 
 
 OPERATORS = (

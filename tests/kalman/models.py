@@ -1,0 +1,62 @@
+"""Random models and data for the tests of inference."""
+
+import numpy as np
+import tensorflow as tf
+from oracles.dense import Model
+
+import statespace as ss
+
+NAMES = (
+    "transition_matrix",
+    "transition_scale",
+    "observation_matrix",
+    "observation_scale",
+    "transition_offset",
+    "observation_offset",
+    "initial_mean",
+    "initial_scale",
+)
+
+
+def random_parameters(rng, n, m, *, k=None, lead=(), batch=()):
+    """Parameters by name; per-step ones get the leading axes ``lead``, initial ones ``batch``."""
+    k = n if k is None else k
+
+    def normal(*shape):
+        return rng.normal(size=shape)
+
+    return {
+        "transition_matrix": 0.6 * np.eye(n) + 0.3 * normal(*lead, n, n) / np.sqrt(n),
+        "transition_scale": 0.5 * normal(*lead, n, k),
+        "observation_matrix": normal(*lead, m, n),
+        "observation_scale": 0.7 * np.eye(m) + 0.2 * normal(*lead, m, m),
+        "transition_offset": 0.3 * normal(*lead, n),
+        "observation_offset": 0.3 * normal(*lead, m),
+        "initial_mean": normal(*batch, n),
+        "initial_scale": np.eye(n) + 0.2 * normal(*batch, n, n),
+    }
+
+
+def random_data(rng, batch, num_steps, m, missing=0.25):
+    """y [*batch, T, m] with single components and one whole step missing."""
+    y = rng.normal(size=(*batch, num_steps, m))
+    y[rng.random(y.shape) < missing] = np.nan
+    if missing and num_steps > 2:
+        y[..., 1, :] = np.nan
+    return y
+
+
+def build(parameters, dtype=tf.float64):
+    """The model of parameters by name."""
+    return ss.LinearGaussianSSM(**{k: tf.cast(v, dtype) for k, v in parameters.items()})
+
+
+def dense(parameters, item, batch, num_steps):
+    """The oracle's model of one batch item."""
+    arrays = []
+    for name in NAMES:
+        x = np.asarray(parameters[name])
+        core = 1 if name in ("transition_offset", "observation_offset", "initial_mean") else 2
+        steps = () if name.startswith("initial") else (num_steps,)
+        arrays.append(np.broadcast_to(x, (*batch, *steps, *x.shape[x.ndim - core :]))[item])
+    return Model(*arrays)

@@ -1,0 +1,180 @@
+"""Derivatives of the log-likelihood and of the moments."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from kalman.models import NAMES, build, random_data, random_parameters
+from oracles import finite_differences
+
+import statespace as ss
+
+T = 5
+
+
+def setup(batch, n=3, m=2, k=2, seed=0):
+    """Every parameter time-varying and per series, rank-deficient noise, missing data."""
+    rng = np.random.default_rng(seed)
+    parameters = random_parameters(rng, n, m, k=k, lead=(*batch, T), batch=batch)
+    return parameters, random_data(rng, batch, T, m)
+
+
+def gradients(function, parameters, y):
+    variables = [tf.constant(parameters[name]) for name in NAMES] + [tf.constant(y)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        value = function(build(dict(zip(NAMES, variables[:-1], strict=True))), variables[-1])
+    return tape.gradient(value, variables)
+
+
+@pytest.mark.parametrize("batch", [(1,), (5,)])
+@pytest.mark.parametrize("sizes", [(3, 2, 2), (2, 1, 1), (5, 3, 4)])
+def test_every_parameter_against_finite_differences(batch, sizes, native):
+    n, m, k = sizes
+    parameters, y = setup(batch, n, m, k)
+    weights = np.random.default_rng(1).normal(size=batch)
+
+    def total(ssm, y):
+        return tf.reduce_sum(weights * ss.log_likelihood(ssm, y))
+
+    got = gradients(total, parameters, y)
+    for which, name in enumerate((*NAMES, "y")):
+
+        def shifted(direction, amount, name=name):
+            moved, data = dict(parameters), y
+            if name == "y":
+                data = y + amount * direction
+            else:
+                moved[name] = moved[name] + amount * direction
+            return float(total(build(moved), data))
+
+        analytic = got[which].numpy()
+        assert np.all(np.isfinite(analytic)), name
+        for seed in range(2):
+            direction = np.random.default_rng(seed).normal(size=analytic.shape)
+            h = 1e-4
+            near = shifted(direction, h) - shifted(direction, -h)
+            far = shifted(direction, 2 * h) - shifted(direction, -2 * h)
+            expected = (8 * near - far) / (12 * h)
+            slope = np.sum(analytic * direction)
+            scale = np.sum(np.abs(analytic * direction))
+            assert abs(slope - expected) < 1e-7 * scale, name
+
+
+def test_entry_by_entry_with_weights_per_step(native):
+    parameters, y = setup((1,), 2, 2, 1)
+    weights = np.random.default_rng(2).normal(size=(1, T))
+
+    def total(ssm, y):
+        return tf.reduce_sum(weights * ss.log_likelihood(ssm, y, per_step=True))
+
+    got = gradients(total, parameters, y)[:-1]
+    arguments = [parameters[name] for name in NAMES]
+    expected = finite_differences.gradient(
+        lambda *x: total(build(dict(zip(NAMES, x, strict=True))), y), arguments
+    )
+    for name, x, reference in zip(NAMES, got, expected, strict=True):
+        scale = max(1.0, np.max(np.abs(reference)))
+        np.testing.assert_allclose(x, reference, rtol=0, atol=1e-8 * scale, err_msg=name)
+
+
+def test_shared_parameters_get_the_sum(native):
+    rng = np.random.default_rng(3)
+    batch = (2, 11)
+    y = random_data(rng, batch, T, 2)
+    for lead in ((), (T,), (11, 1), (2, 1, 1), (1, 11, T)):
+        parameters = random_parameters(rng, 3, 2, lead=lead)
+        full = {
+            name: np.broadcast_to(
+                x, (*batch, *(() if name.startswith("initial") else (T,)), *x.shape[len(lead) :])
+            )
+            if not name.startswith("initial")
+            else np.broadcast_to(x, (*batch, *x.shape))
+            for name, x in parameters.items()
+        }
+        shared = gradients(lambda s, y: tf.reduce_sum(ss.log_likelihood(s, y)), parameters, y)
+        each = gradients(lambda s, y: tf.reduce_sum(ss.log_likelihood(s, y)), full, y)
+        for x, z in zip(shared[:-1], each[:-1], strict=True):
+            shape, z = x.shape, z.numpy()
+            extra = tuple(range(z.ndim - len(shape)))
+            z = z.sum(extra)
+            keep = tuple(i for i, size in enumerate(shape) if size == 1 and z.shape[i] != 1)
+            np.testing.assert_allclose(x, z.sum(keep, keepdims=True), rtol=1e-11, atol=1e-11)
+
+
+def test_masked_entries_have_zero_gradient(native):
+    parameters, y = setup((3,))
+    missing = np.isnan(y)
+    filled = np.where(missing, 1e300, y)  # a mask hides whatever stands there
+    for data, mask in ((y, None), (filled, ~missing)):
+        gradient = gradients(
+            lambda ssm, y, mask=mask: tf.reduce_sum(ss.log_likelihood(ssm, y, mask=mask)),
+            parameters,
+            data,
+        )[-1].numpy()
+        assert np.all(gradient[missing] == 0.0)
+        assert np.all(gradient[~missing] != 0.0)
+
+
+def test_unknown_regressors_at_missing_rows_do_no_harm(native):
+    parameters, y = setup((3,))
+    expected = gradients(lambda s, y: tf.reduce_sum(ss.log_likelihood(s, y)), parameters, y)
+    rows = np.isnan(y)
+    for name in ("observation_matrix", "observation_scale"):
+        parameters[name] = np.where(rows[..., None], np.nan, parameters[name])
+    got = gradients(lambda s, y: tf.reduce_sum(ss.log_likelihood(s, y)), parameters, y)
+    for name, x, z in zip((*NAMES, "y"), got, expected, strict=True):
+        np.testing.assert_allclose(x, z, rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_hessian_vector_product(native):
+    parameters, y = setup((2,), 2, 1, 2)
+    names = NAMES[:4]
+    directions = [np.random.default_rng(4).normal(size=parameters[x].shape) for x in names]
+
+    def slope(*arrays):
+        variables = [tf.convert_to_tensor(x) for x in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            model = build(parameters | dict(zip(names, variables, strict=True)))
+            value = tf.reduce_sum(ss.log_likelihood(model, y))
+        pairs = zip(tape.gradient(value, variables), directions, strict=True)
+        return tf.add_n([tf.reduce_sum(g * d) for g, d in pairs])
+
+    arrays = [tf.constant(parameters[x]) for x in names]
+    with tf.GradientTape() as tape:
+        tape.watch(arrays)
+        value = slope(*arrays)
+    pairs = zip(tape.gradient(value, arrays), directions, strict=True)
+    got = sum(np.sum(g * d) for g, d in pairs)
+    expected = finite_differences.directional(slope, arrays, directions)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+def test_moments_are_differentiable(infer, native):
+    parameters, y = setup((2,), 2, 1, 1)
+
+    def total(ssm, y):
+        result = infer(ssm, y)
+        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in result[:-1]])
+
+    got = gradients(total, parameters, y)[:-1]
+    arguments = [parameters[name] for name in NAMES]
+    directions = [np.random.default_rng(5).normal(size=x.shape) for x in arguments]
+    expected = finite_differences.directional(
+        lambda *x: total(build(dict(zip(NAMES, x, strict=True))), y), arguments, directions
+    )
+    slope = sum(np.sum(g * d) for g, d in zip(got, directions, strict=True))
+    np.testing.assert_allclose(slope, expected, rtol=1e-7)
+
+
+def test_float32_gradient(native):
+    parameters, y = setup((5,))
+    expected = gradients(lambda s, y: tf.reduce_sum(ss.log_likelihood(s, y)), parameters, y)
+    variables = [tf.constant(parameters[name], tf.float32) for name in NAMES]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        model = build(dict(zip(NAMES, variables, strict=True)), tf.float32)
+        value = tf.reduce_sum(ss.log_likelihood(model, y.astype(np.float32)))
+    for x, z in zip(tape.gradient(value, variables), expected[:-1], strict=True):
+        np.testing.assert_allclose(x, z, rtol=0, atol=2e-4 * np.max(np.abs(z)))
