@@ -25,7 +25,6 @@ def main(arguments=None) -> int:
       The exit code.
     """
     options = _parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's chatter about the machine
     try:
         options.run(options)
     except (InputError, OSError) as error:
@@ -112,6 +111,7 @@ def _forecast(options):
 
     import numpy as np
 
+    _import_tensorflow()
     from statespace.forecasting.expression import parse_model
 
     model = parse_model(options.model)
@@ -152,6 +152,7 @@ def _demo(options):
     import matplotlib
 
     matplotlib.use("Agg")
+    _import_tensorflow()
     from statespace.forecasting.demo import run
 
     run(options.out)
@@ -178,6 +179,24 @@ def _require_extra():
         raise InputError(
             f"{error.name} is not installed; pip install 'statespace-tf[forecast]' installs it."
         ) from None
+
+
+def _import_tensorflow():
+    """Imports TensorFlow without its C++ side's remarks about the machine on standard error.
+
+    The environment variable silences what it logs later, but not at import. What goes wrong comes
+    as a Python exception all the same.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _horizon(text):

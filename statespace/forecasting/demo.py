@@ -114,8 +114,11 @@ def _air_passengers(path):
     axes[0].set_title("International airline passengers and forecast for two years", loc="left")
     axes[0].set_ylabel("Passengers a month (thousands)")
     result.plot_components(axes[1:], level=_LEVEL)
-    for ax in axes[1:]:
-        ax.set_title(f"{ax.get_title(loc='left')}, in logarithms", loc="left", fontsize="medium")
+    for ax, band in zip(
+        axes[1:], (f" ({_LEVEL:.0%} band)", f" ({_LEVEL:.0%} band)", ""), strict=True
+    ):
+        title = f"{ax.get_title(loc='left')}, in logarithms{band}"
+        ax.set_title(title, loc="left", fontsize="medium")
     fig.savefig(path, dpi=150)
     plt.close(fig)
     print(f"\nWrote {path}")

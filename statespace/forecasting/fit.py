@@ -13,6 +13,7 @@ from statespace.forecasting.standardise import standardise
 
 _NUM_CANDIDATES = 32  # starting values that are tried before the optimiser is run from the best
 _HESSIAN_STEP = 1e-4  # in free coordinates, where every variance varies on the same scale
+_SMALL_GRADIENT = 1e-4  # of the log-likelihood per observation, in free coordinates
 _LARGEST_POLISH = 1e-2  # a longer Newton step means that the optimiser stopped elsewhere
 _ROUNDING = 1e-13  # relative error of a log-likelihood
 _BOUNDARY_TOLERANCE = 1e-6  # in log-likelihood
@@ -108,7 +109,8 @@ def _fit_one(likelihood, y, initial_mean, num_starts, label, bar) -> Estimate:
         values=_values(parameters, free),
         standard_errors=_standard_errors(likelihood, free, y, initial_mean),
         log_likelihood=float(log_likelihood),
-        converged=bool(best.success),
+        # Success, or a line search that failed because no digit of the value is left to gain.
+        converged=bool(best.success or np.abs(best.jac).max() < _SMALL_GRADIENT),
         message=str(best.message),
     )
 

@@ -4,6 +4,8 @@ import numpy as np
 
 from statespace.forecasting.errors import InputError
 
+_SMALLEST_SCALE = 1e-100  # its square is a normal number, and so is that of its inverse
+
 
 def standardise(model, y, label):
     """Scale and initial mean for one series.
@@ -48,11 +50,17 @@ def standardise(model, y, label):
             f"too many are missing at the same season or at either end."
         )
     states, *_ = np.linalg.lstsq(paths, y[observed], rcond=None)
-    scale = _short_term_variation(model, y)
-    if np.abs(y[observed] - paths @ states).max() < 1e-9 * np.abs(y[observed]).max():
+    rounding = 1e-13 * np.abs(y[observed]).max()
+    if np.abs(y[observed] - paths @ states).max() <= 1e-9 * np.ptp(y[observed]) + rounding:
         raise InputError(
             f"{label}: {model!r} follows the observed values without any error, so there is no "
             f"noise to estimate. Use a smaller model, or extend the pattern by hand."
+        )
+    scale = _short_term_variation(model, y)
+    if not _SMALLEST_SCALE < scale < 1 / _SMALLEST_SCALE:
+        raise InputError(
+            f"{label}: its values vary by about {scale:g}, too far from 1 to be squared. Use other "
+            f"units."
         )
     first = slice(0, 2 * n)  # few, so that they tell about the first state and not the later ones
     initial_mean, *_ = np.linalg.lstsq(paths[first], y[observed][first], rcond=None)

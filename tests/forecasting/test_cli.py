@@ -66,6 +66,19 @@ def test_defaults_and_quiet(nile_file, capsys):
     assert "upper_90" in captured.out
 
 
+def test_process_is_quiet(nile_file):
+    command = ["forecast", str(nile_file), "--model", "level", "--horizon", "2", "--quiet"]
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "statespace.forecasting.cli", *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0
+    assert run.stderr == ""
+    assert "1971" in run.stdout
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

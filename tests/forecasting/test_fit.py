@@ -70,6 +70,25 @@ def test_units_do_not_matter(nile, factor):
     assert result.log_likelihood == pytest.approx(nile.log_likelihood - shift, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["far from zero", "steep", "large seasons", "spike"])
+def test_variation_that_is_small_beside_the_values(kind):
+    noise, step = np.random.default_rng(5).normal(size=60), np.arange(60)
+    pattern = {
+        "far from zero": 1e10,
+        "steep": 1e5 * step,
+        "large seasons": 1e4 * np.sin(step * np.pi / 2),
+        "spike": 1e6 * (step == 30),
+    }[kind]
+    result = (LocalLinearTrend() + Seasonal(4)).fit(pattern + noise, verbose=0)
+    assert result.converged
+    if kind != "spike":
+        assert 0.3 < result.params["observation_variance"] < 3
+    states = result.smooth()
+    assert np.isfinite(states.mean).all()
+    assert (states.variance > 0).all()
+    assert (result.forecast(8).variance > 0).all()
+
+
 def test_white_noise_has_a_level_without_shocks():
     y = np.random.default_rng(0).normal(size=200)
     result = LocalLevel().fit(y, verbose=0)
@@ -142,6 +161,7 @@ NILE = datasets.nile().to_numpy()
             "do not determine all 4 states",
         ),
         (LocalLevel(), pd.Series(np.ones(30), name="sales"), "sales: all 30"),
+        (LocalLevel(), 1e-200 * NILE, "too far from 1 to be squared"),
     ],
 )
 def test_data_that_cannot_be_used(model, y, message):
