@@ -1,6 +1,5 @@
 """The linear-Gaussian state-space model: value object, broadcasting rule, validation."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -174,12 +173,14 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
     @property
     def state_dim(self) -> int | None:
         """n, or None where it is not known statically."""
-        return _static_dim("n", self.parameters())
+        shape = self.transition_matrix.shape
+        return None if shape.rank is None else shape[-1]
 
     @property
     def observation_dim(self) -> int | None:
         """m, or None where it is not known statically."""
-        return _static_dim("m", self.parameters())
+        shape = self.observation_matrix.shape
+        return None if shape.rank is None else shape[-2]
 
     @property
     def dtype(self) -> tf.DType:
@@ -191,16 +192,15 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
         return tuple(getattr(self, spec.name) for spec in PARAMETERS)
 
 
-def broadcast_shapes(ssm: LinearGaussianSSM, y: tf.Tensor) -> tf.TensorShape:
+def check_broadcasting(ssm: LinearGaussianSSM, y: tf.Tensor) -> None:
     """Checks the broadcasting rule between a model and data, as far as shapes are static.
+
+    The batch axes of data and parameters broadcast mutually: parameters may have more of them than
+    the data (many candidate models on one series).
 
     Args:
       ssm: the model.
       y: data ``[..., T, m]``.
-
-    Returns:
-      The static batch shape of the results: the data's, widened by the parameters' where they have
-      more batch axes (many candidate models on one series).
 
     Raises:
       ValueError: names the argument whose shape does not fit, and both shapes.
@@ -209,12 +209,14 @@ def broadcast_shapes(ssm: LinearGaussianSSM, y: tf.Tensor) -> tf.TensorShape:
     num_steps = y.shape[-2] if y.shape.rank is not None else None
     batch = y.shape[:-2]
     for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
-        rank = tensor.shape.rank
-        if rank is None:
+        shape = tensor.shape
+        if shape.rank is None:
             batch = tf.TensorShape(None)
             continue
-        lead = tensor.shape[: rank - len(spec.core)]
-        if spec.per_step and lead.rank:
+        if shape.rank == len(spec.core):
+            continue
+        lead = shape[: shape.rank - len(spec.core)]
+        if spec.per_step:
             steps = lead[-1]
             if None not in (steps, num_steps) and steps not in (1, num_steps):
                 raise ValueError(
@@ -231,7 +233,6 @@ def broadcast_shapes(ssm: LinearGaussianSSM, y: tf.Tensor) -> tf.TensorShape:
                 f"against the batch axes {batch} of y (shape {y.shape}) and the parameters "
                 f"before it."
             ) from None
-    return batch
 
 
 def _check_data(ssm, shape):
@@ -296,10 +297,10 @@ def _check_core_shapes(tensors):
         tensor = tensors.get(spec.name)
         if tensor is None or tensor.shape.rank is None:
             continue
-        wanted = ", ".join(spec.core)
-        if tensor.shape.rank < len(spec.core):
-            raise ValueError(f"{spec.name} has shape {tensor.shape}; it must be [..., {wanted}].")
-        for letter, size in zip(spec.core, tensor.shape[-len(spec.core) :], strict=True):
+        shape, wanted = tuple(tensor.shape), ", ".join(spec.core)
+        if len(shape) < len(spec.core):
+            raise ValueError(f"{spec.name} has shape {shape}; it must be [..., {wanted}].")
+        for letter, size in zip(spec.core, shape[-len(spec.core) :], strict=True):
             if size is None:
                 continue
             owner, expected = seen.setdefault(letter, (spec.name, size))
@@ -310,19 +311,8 @@ def _check_core_shapes(tensors):
                 )
 
 
-def _static_dim(letter, tensors) -> int | None:
-    return next(_known_sizes(letter, tensors), None)
-
-
-def _known_sizes(letter, tensors) -> Iterator[int]:
-    for spec, tensor in zip(PARAMETERS, tensors, strict=True):
-        if tensor.shape.rank is None:
-            continue
-        for name, size in zip(spec.core, tensor.shape[-len(spec.core) :], strict=True):
-            if name == letter and size is not None:
-                yield size
-
-
 def _zero_offset(matrix, axis):
     size = matrix.shape[axis] if matrix.shape.rank is not None else None
-    return tf.zeros([tf.shape(matrix)[axis] if size is None else size], matrix.dtype)
+    if size is None:
+        return tf.zeros([tf.shape(matrix)[axis]], matrix.dtype)
+    return tf.constant(np.zeros(size, matrix.dtype.as_numpy_dtype))

@@ -87,7 +87,7 @@ def _filter(*inputs):
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihood")
 def _gradient(op, cotangent, _):
-    weights = cotangent[..., tf.newaxis]
+    weights = tf.expand_dims(cotangent, -1)
     return native.library().statespace_kalman_log_likelihood_grad(weights, *op.inputs)
 
 

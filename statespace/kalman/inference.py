@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from statespace.linalg_ops.arguments import check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
-from statespace.ssm import LinearGaussianSSM, broadcast_shapes
+from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
 ALGORITHMS = ("auto", "covariance", "reference")
 
@@ -23,7 +23,7 @@ def operands(op: str, ssm, y, mask, algorithm: str, on_failure: str) -> tuple[tf
     if not isinstance(ssm, LinearGaussianSSM):
         raise ValueError(f"{op}: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
     y = masked_data(op, ssm, y, mask)
-    broadcast_shapes(ssm, y)
+    check_broadcasting(ssm, y)
     return (y, *ssm.parameters())
 
 
