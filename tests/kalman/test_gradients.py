@@ -28,7 +28,8 @@ def gradients(function, parameters, y):
 
 @pytest.mark.parametrize("batch", [(1,), (5,)])
 @pytest.mark.parametrize("sizes", [(3, 2, 2), (2, 1, 1), (5, 3, 4)])
-def test_every_parameter_against_finite_differences(batch, sizes, native):
+def test_every_parameter_against_finite_differences(batch, sizes):
+    """The reference is compared with the compiled op elsewhere."""
     n, m, k = sizes
     parameters, y = setup(batch, n, m, k)
     weights = np.random.default_rng(1).normal(size=batch)
@@ -60,7 +61,7 @@ def test_every_parameter_against_finite_differences(batch, sizes, native):
             assert abs(slope - expected) < 1e-7 * scale, name
 
 
-def test_entry_by_entry_with_weights_per_step(native):
+def test_entry_by_entry_with_weights_per_step():
     parameters, y = setup((1,), 2, 2, 1)
     weights = np.random.default_rng(2).normal(size=(1, T))
 
