@@ -13,7 +13,7 @@ def log_likelihood(ssm, y, *, mask=None, algorithm="auto", per_step=False, on_fa
     """log p(y) of a linear-Gaussian state-space model.
 
     One fused op runs the whole recursion; the gradient, for y and every parameter of the model, is
-    a second one (the score recursion, see ``docs/guide``).
+    a second one, the score recursion, derived in the guide "Filter, smoother and gradient".
 
     Args:
       ssm: a :class:`statespace.LinearGaussianSSM`.

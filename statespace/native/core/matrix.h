@@ -31,37 +31,76 @@ inline View<V> transposed(const V* x, int64_t columns) {
   return {x, 1, columns};
 }
 
+// A register of type U: one V, or, where V is a single number, several neighbouring ones.
+template <class U, class V>
+inline U load_register(const V* x) {
+  if constexpr (sizeof(U) == sizeof(V)) {
+    return *x;
+  } else {
+    U u;
+    std::memcpy(&u, x, sizeof u);
+    return u;
+  }
+}
+template <class U, class V>
+inline void store_register(const U& u, V* x) {
+  std::memcpy(x, &u, sizeof u);
+}
+template <class U, class V>
+inline U spread(const V& x) {
+  if constexpr (sizeof(U) == sizeof(V)) {
+    return x;
+  } else {
+    return splat<U>(x);
+  }
+}
+
+// One row of C, from column j on: `count` registers.
+template <Into into, int count, class U, class V, class K>
+inline void multiply_columns(K k, const View<V>& a, int i, const View<V>& b, int j, V* row) {
+  constexpr int kStep = sizeof(U) / sizeof(V);
+  U sums[count];
+#pragma GCC unroll 4
+  for (int c = 0; c < count; ++c) {
+    sums[c] = into == Into::kSet ? U() : load_register<U>(row + j + c * kStep);
+  }
+  for (int l = 0; l < k; ++l) {
+    const U x = spread<U>(into == Into::kSubtract ? -a(i, l) : a(i, l));
+#pragma GCC unroll 4
+    for (int c = 0; c < count; ++c) {
+      sums[c] = mul_add(x, load_register<U>(&b(l, j + c * kStep)), sums[c]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < count; ++c) store_register(sums[c], row + j + c * kStep);
+}
+
 // C = A B, C += A B or C -= A B, for C[m, n] row-major, A[m, k], B[k, n]. With Part::kLower only
 // entries on and below the diagonal are computed (C is square) and the others left alone.
 //
-// Four columns at a time: each entry of A is read once for four results that stay in registers.
+// Four registers of columns at a time: each entry of A is read once for all of them, and they stay in
+// place until they are done. Every entry is summed in the same order, whatever it shares a register
+// with.
 template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
 inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c) {
-  constexpr bool kSubtract = into == Into::kSubtract;
   for (int i = 0; i < m; ++i) {
     V* const row = c + static_cast<int64_t>(i) * n;
     const int columns = part == Part::kLower ? i + 1 : static_cast<int>(n);
     int j = 0;
-    for (; j + 4 <= columns; j += 4) {
-      V s0 = into == Into::kSet ? V() : row[j], s1 = into == Into::kSet ? V() : row[j + 1];
-      V s2 = into == Into::kSet ? V() : row[j + 2], s3 = into == Into::kSet ? V() : row[j + 3];
-      for (int l = 0; l < k; ++l) {
-        const V x = kSubtract ? -a(i, l) : a(i, l);
-        s0 = mul_add(x, b(l, j), s0);
-        s1 = mul_add(x, b(l, j + 1), s1);
-        s2 = mul_add(x, b(l, j + 2), s2);
-        s3 = mul_add(x, b(l, j + 3), s3);
+    if constexpr (kLanes<V> == 1) {
+      using U = Vector<V>;
+      constexpr int kWidth = kLanes<U>;
+      if (b.column == 1) {
+        for (; j + 4 * kWidth <= columns; j += 4 * kWidth) {
+          multiply_columns<into, 4, U>(k, a, i, b, j, row);
+        }
+        for (; j + kWidth <= columns; j += kWidth) {
+          multiply_columns<into, 1, U>(k, a, i, b, j, row);
+        }
       }
-      row[j] = s0;
-      row[j + 1] = s1;
-      row[j + 2] = s2;
-      row[j + 3] = s3;
     }
-    for (; j < columns; ++j) {
-      V sum = into == Into::kSet ? V() : row[j];
-      for (int l = 0; l < k; ++l) sum = mul_add(kSubtract ? -a(i, l) : a(i, l), b(l, j), sum);
-      row[j] = sum;
-    }
+    for (; j + 4 <= columns; j += 4) multiply_columns<into, 4, V>(k, a, i, b, j, row);
+    for (; j < columns; ++j) multiply_columns<into, 1, V>(k, a, i, b, j, row);
   }
 }
 
