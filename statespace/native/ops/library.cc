@@ -135,9 +135,9 @@ std::string run_op(const Op& op, const StatespaceTensor* inputs, const Statespac
                    const uint8_t* attrs) {
   Call call = {};
   Offsets offsets;
-  const std::string error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
-  if (!error.empty()) return error;
   try {
+    const std::string error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
+    if (!error.empty()) return error;
     (inputs[0].dtype == STATESPACE_FLOAT32 ? op.float32 : op.float64)(call);
   } catch (const std::bad_alloc&) {
     return op.spec.name + ": out of memory for the scratch space of shapes this large.";

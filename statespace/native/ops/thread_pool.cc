@@ -9,6 +9,7 @@
 #include <exception>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 #if defined(__SSE__)
 #include <xmmintrin.h>
@@ -65,7 +66,13 @@ class Pool {
   void run(Loop& loop, int num_workers) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      for (; num_threads_ < num_workers; ++num_threads_) std::thread([this] { serve(); }).detach();
+      try {
+        for (; num_threads_ < num_workers; ++num_threads_) {
+          std::thread([this] { serve(); }).detach();
+        }
+      } catch (const std::system_error&) {
+        // The system gives no more threads: those there are do the work.
+      }
       loop_ = &loop;
       vacancies_ = num_workers;
     }

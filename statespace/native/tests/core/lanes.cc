@@ -1,0 +1,200 @@
+// A batch equals its members, bit by bit: every core function on a vector of numbers gives in each
+// lane what it gives for that lane's numbers alone, and a lane that fails leaves the others alone.
+#include "core/cholesky.h"
+#include "core/lq.h"
+#include "core/sums.h"
+#include "tests/kalman_pass.h"
+
+namespace {
+
+using namespace statespace;
+using namespace statespace::STATESPACE_ISA;
+using namespace statespace::STATESPACE_ISA::test;
+using namespace statespace::test;
+
+// Compares lane by lane; `alone` holds what each lane's numbers gave.
+template <class T>
+void check_same(const std::vector<Vector<T>>& together, const std::vector<std::vector<T>>& alone) {
+  for (int lane = 0; lane < kLanes<Vector<T>>; ++lane) {
+    CHECK_EQUAL(together.size(), alone[lane].size());
+    for (size_t i = 0; i < together.size(); ++i) {
+      if (same_bits(T(together[i][lane]), alone[lane][i])) continue;
+      say_case(current_case(), "lane", lane, "number", i);
+      CHECK_EQUAL(T(together[i][lane]), alone[lane][i]);
+      CHECK(!"bits differ");
+    }
+  }
+}
+
+// Calls body(in, out) on `inputs[lane]` side by side and one by one.
+template <class T, class Body>
+void check_function(const std::vector<std::vector<T>>& inputs, int num_outputs, const Body& body) {
+  using V = Vector<T>;
+  std::vector<V> in(inputs[0].size()), out(num_outputs);
+  std::vector<std::vector<T>> alone;
+  for (int lane = 0; lane < kLanes<V>; ++lane) {
+    for (size_t i = 0; i < in.size(); ++i) in[i][lane] = inputs[lane][i];
+    alone.emplace_back(num_outputs);
+    body(static_cast<const T*>(inputs[lane].data()), alone.back().data());
+  }
+  body(static_cast<const V*>(in.data()), out.data());
+  check_same<T>(out, alone);
+}
+
+// Random numbers for every lane; with `bad`, one lane holds what makes a function fail or nearly
+// so.
+template <class T>
+std::vector<std::vector<T>> random_lanes(Random& random, int count, int bad) {
+  using Limits = std::numeric_limits<T>;
+  std::vector<std::vector<T>> lanes;
+  for (int lane = 0; lane < kLanes<Vector<T>>; ++lane) {
+    lanes.push_back(random_matrix(random, 1, count).as<T>());
+  }
+  std::vector<T>& x = lanes[integer(random, 0, kLanes<Vector<T>> - 1)];
+  if (bad == 1) x.assign(count, T(0));
+  if (bad == 2) x.assign(count, T(-0.0));
+  if (bad == 3 && count > 0) x[integer(random, 0, count - 1)] = Limits::quiet_NaN();
+  if (bad == 4 && count > 0) x[integer(random, 0, count - 1)] = -Limits::infinity();
+  if (bad == 5) x.assign(count, Limits::denorm_min() * 3);
+  if (bad == 6) x.assign(count, Limits::max() / 2);
+  return lanes;
+}
+
+// Adds to the diagonal of the leading n x n matrix of each lane, so that most have a factor.
+template <class T>
+std::vector<std::vector<T>> shift_diagonal(std::vector<std::vector<T>> lanes, int n) {
+  for (std::vector<T>& x : lanes) {
+    for (int i = 0; i < n; ++i) x[i * n + i] += T(n + 1);
+  }
+  return lanes;
+}
+
+template <class T>
+void check_factorisations(Random& random, int bad) {
+  for (int n = 0; n <= 6; ++n) {
+    const auto inputs = random_lanes<T>(random, 2 * n * n, bad);
+    say_case("Cholesky", n, "bad", bad);
+    const auto factor = [&](auto* in, auto* out) { out[n * n] = cholesky(n, in, out); };
+    check_function<T>(inputs, n * n + 1, factor);
+    check_function<T>(shift_diagonal(inputs, n), n * n + 1, factor);
+    say_case("adjoint of Cholesky", n, "bad", bad);
+    check_function<T>(inputs, n * n,
+                      [&](auto* in, auto* out) { cholesky_adjoint(n, in, in + n * n, out); });
+    for (int bits = 0; bits < 8 && n > 0; ++bits) {
+      const TriangularSides sides = {(bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0};
+      say_case("triangular", n, "bad", bad, "sides", bits);
+      const int k = 3;
+      const auto systems = random_lanes<T>(random, n * n + 2 * n * k, bad);
+      check_function<T>(systems, n * k, [&](auto* in, auto* out) {
+        triangular_solve(n, k, sides, in, in + n * n, out);
+      });
+      check_function<T>(systems, n * n + n * k, [&](auto* in, auto* out) {
+        triangular_solve_adjoint(n, k, sides, in, in + n * n, in + n * n + n * k, out, out + n * n);
+      });
+    }
+  }
+}
+
+template <class T>
+void check_lq(Random& random, int bad) {
+  for (int m = 0; m <= 5; ++m) {
+    for (int n = m; n <= m + 2; ++n) {
+      say_case("LQ", m, n, "bad", bad);
+      const int square = m * m, wide = m * n;
+      check_function<T>(
+          random_lanes<T>(random, wide, bad), square + 2 * wide + m,
+          [&](auto* in, auto* out) { lq<true>(m, n, in, out, out + square, out + square + wide); });
+      check_function<T>(random_lanes<T>(random, 2 * square + 2 * wide, bad), wide + square,
+                        [&](auto* in, auto* out) {
+                          lq_adjoint(m, n, in, in + square, in + square + wide,
+                                     in + 2 * square + wide, out, out + wide);
+                        });
+    }
+  }
+}
+
+template <class T>
+void check_sums(Random& random, int bad) {
+  say_case("sums, bad", bad);
+  check_function<T>(random_lanes<T>(random, 50, bad), 2, [](auto* in, auto* out) {
+    using V = std::decay_t<decltype(*out)>;
+    CompensatedSum<V> sum;
+    LogProduct<V> product;
+    for (int i = 0; i < 50; ++i) {
+      sum.add(in[i]);
+      product.multiply(absolute(in[i]));
+    }
+    out[0] = sum.value();
+    out[1] = product.log();
+  });
+}
+
+// Everything that filter, adjoint and smoother compute, one after the other.
+template <class V, class N, class M>
+std::vector<V> all_results(const Lanes& lanes, N n, M m) {
+  std::vector<V> out;
+  const auto add = [&out](const V* x, int count) { out.insert(out.end(), x, x + count); };
+  const std::vector<PassStep<V>> steps = filter_pass<V>(lanes, n, m);
+  std::vector<double> weights;
+  for (const PassStep<V>& step : steps) {
+    weights.push_back(1 + 0.25 * static_cast<double>(weights.size()));
+    const KalmanUpdate<V>& x = step.update;
+    out.push_back(select<V>(x.ok, splat<V>(1), V()));
+    add(step.a.data(), n), add(step.p.data(), n * n), add(x.a, n), add(x.p, n * n);
+    add(x.v, m), add(x.z, m), add(x.w, m * n), add(x.observed, m), add(x.inverse, m);
+    for (int i = 0; i < m; ++i) add(x.s + i * m, i + 1), add(x.l + i * m, i + 1);
+  }
+  const PassGradient<V> gradient = adjoint_pass<V>(lanes, steps, weights, n, m);
+  for (const auto& input : gradient.by_step) {
+    for (const std::vector<V>& x : input) add(x.data(), static_cast<int>(x.size()));
+  }
+  add(gradient.mean.data(), n), add(gradient.covariance.data(), n * n);
+  const PassSmoothed<V> smoothed = smoother_pass<V>(steps, n, m);
+  for (size_t t = 0; t < steps.size(); ++t) {
+    add(smoothed.mean[t].data(), n);
+    add(smoothed.covariance[t].data(), n * n), add(smoothed.lag_one[t].data(), n * n);
+  }
+  return out;
+}
+
+template <class T>
+void check_kalman(Random& random, bool one_fails) {
+  using V = Vector<T>;
+  for (int n = 1; n <= 5; ++n) {
+    for (int m = 1; m <= 3; ++m) {
+      say_case("Kalman", n, m, "one fails", one_fails);
+      Lanes lanes;
+      for (int lane = 0; lane < kLanes<V>; ++lane) {
+        lanes.push_back(random_case(random, n, m, 4, lane % 2 == 0 ? 0 : 0.4));
+      }
+      if (one_fails) lanes[1].c[1] = Matrix(m, m + 1), lanes[1].h[1] = Matrix(m, n);
+      std::vector<std::vector<T>> alone;
+      for (const KalmanCase& x : lanes) alone.push_back(all_results<T>({x}, n, m));
+      const std::vector<V> together = all_results<V>(lanes, n, m);
+      check_same<T>(together, alone);
+      if (n == 3 && m == 2) check_same<T>(all_results<V>(lanes, Fixed<3>(), Fixed<2>()), alone);
+    }
+  }
+}
+
+template <class T>
+void check_all() {
+  Random random(1);
+  for (int bad = 0; bad <= 6; ++bad) {
+    for (int repeat = 0; repeat < 5; ++repeat) {
+      check_factorisations<T>(random, bad);
+      check_lq<T>(random, bad);
+      check_sums<T>(random, bad);
+    }
+  }
+  check_kalman<T>(random, false);
+  check_kalman<T>(random, true);
+}
+
+}  // namespace
+
+int main() {
+  if (processor_lacks_instructions()) return kSkipped;
+  check_all<float>();
+  check_all<double>();
+}

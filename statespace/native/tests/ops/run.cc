@@ -1,0 +1,216 @@
+// Random calls of every op: each number written, none beyond, and a batch equal to its items, on
+// however many threads.
+#include "tests/op_call.h"
+
+namespace {
+
+using namespace statespace;
+using namespace statespace::test;
+
+int any_of(Random& random, const std::vector<int>& choices) {
+  return choices[integer(random, 0, static_cast<int>(choices.size()) - 1)];
+}
+
+// The batch axes of one argument: some of length 1, leading ones perhaps absent.
+std::vector<int64_t> random_part(Random& random, const std::vector<int64_t>& batch) {
+  const int first =
+      any_of(random, {0, 0, static_cast<int>(batch.size()) / 2, static_cast<int>(batch.size())});
+  std::vector<int64_t> part(batch.begin() + first, batch.end());
+  for (int64_t& size : part) size = any_of(random, {0, 0, 1}) ? 1 : size;
+  return part;
+}
+
+// Mostly normal numbers; `wild` ones are of all kinds.
+double random_number(Random& random, bool missing, bool wild) {
+  double value = normal(random);
+  if (missing && integer(random, 0, 9) == 0) return NAN;
+  switch (wild ? integer(random, 0, 200) : 9) {
+    case 0:
+      return NAN;
+    case 1:
+      return HUGE_VAL;
+    case 2:
+      return -HUGE_VAL;
+    case 3:
+      return value * 1e37;
+    case 4:
+      return value * 1e-40;
+    case 5:
+      return -0.0;
+    default:
+      return value;
+  }
+}
+
+OpCall random_call(Random& random, int32_t op) {
+  OpCall call(op);
+  int64_t sizes[128];
+  for (int64_t& size : sizes) size = any_of(random, {0, 1, 1, 2, 2, 3, 3, 4, 5, 6});
+  if (integer(random, 0, 20) == 0) sizes[int{'n'}] = 35;  // too large for lanes
+  sizes[int{'T'}] = any_of(random, {0, 1, 2, 3, 30});
+  int64_t &smaller = sizes[int{call.spec.smaller}], &larger = sizes[int{call.spec.larger}];
+  if (smaller > larger) std::swap(smaller, larger);
+  std::vector<int64_t> batch(any_of(random, {0, 1, 1, 2}));
+  for (int64_t& size : batch) size = any_of(random, {0, 1, 2, 3, 5, 9, 17});
+  const bool wild = integer(random, 0, 2) == 0;
+  const int32_t dtype = any_of(random, {STATESPACE_FLOAT32, STATESPACE_FLOAT64});
+  for (const OperandSpec& spec : call.spec.inputs) {
+    std::vector<int64_t> dims = random_part(random, batch);
+    for (const Axis& axis : spec.core) {
+      if (axis.optional && dims.empty() && integer(random, 0, 2) == 0) continue;
+      const bool one = axis.optional && integer(random, 0, 1) == 0;
+      dims.push_back(one ? 1 : sizes[int{axis.letter}]);
+    }
+    call.inputs.emplace_back(dtype, dims);
+    Buffer& x = call.inputs.back();
+    for (int64_t i = 0; i < x.size(); ++i) x.set(i, random_number(random, spec.name == "y", wild));
+    // Square matrices of the factorisations get a strong diagonal, mostly.
+    if (spec.num_core() != 2 || spec.core[0].letter != spec.core[1].letter) continue;
+    const int64_t n = dims.back();
+    for (int64_t i = 0; i < x.size(); ++i) {
+      if (i % n == i / n % n && integer(random, 0, 20) > 0) x.set(i, 3.0 * n);
+    }
+  }
+  for (size_t i = 0; i < call.spec.attrs.size(); ++i) call.attrs.push_back(integer(random, 0, 1));
+  return call;
+}
+
+void check_status(const OpCall& call) {
+  for (const Buffer& x : call.outputs) {
+    if (x.tensor.dtype != STATESPACE_INT32) continue;
+    for (int64_t i = 0; i < x.size(); ++i) CHECK(x.get(i) >= 0 && x.get(i) <= 35);
+  }
+}
+
+void check_same_outputs(const OpCall& a, const OpCall& b) {
+  for (size_t i = 0; i < a.outputs.size(); ++i) {
+    CHECK_EQUAL(a.outputs[i].size(), b.outputs[i].size());
+    for (int64_t j = 0; j < a.outputs[i].size(); ++j) {
+      CHECK(same_bits(a.outputs[i].get(j), b.outputs[i].get(j)));
+    }
+  }
+}
+
+// Each item alone gives the same bits; the gradient of what several items share is the sum of
+// theirs.
+void check_items(const OpCall& call) {
+  int64_t count = 1;
+  for (const int64_t size : call.batch()) count *= size;
+  std::vector<std::vector<long double>> sums, sizes;
+  for (const Buffer& x : call.outputs) sums.emplace_back(x.size()), sizes.emplace_back(x.size());
+  for (int64_t item = 0; item < count; ++item) {
+    OpCall alone = call.alone(item);
+    alone.run();
+    for (size_t i = 0; i < call.outputs.size(); ++i) {
+      const int like = call.spec.outputs[i].like;
+      const int64_t size = alone.outputs[i].size();
+      const int64_t first = (like < 0 ? item : call.own_item(like, item)) * size;
+      const bool shared = call.outputs[i].size() != count * size;
+      for (int64_t j = 0; j < size; ++j) {
+        const double value = alone.outputs[i].get(j);
+        if (!shared) CHECK(same_bits(value, call.outputs[i].get(first + j)));
+        sums[i][first + j] += value;
+        sizes[i][first + j] += std::abs(value);
+      }
+    }
+  }
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const bool coarse = call.outputs[i].tensor.dtype == STATESPACE_FLOAT32;
+    for (size_t j = 0; j < sums[i].size(); ++j) {
+      const long double size = sizes[i][j], actual = call.outputs[i].get(j);
+      // Sums that overflow may end as infinity or NaN, depending on their order.
+      if (!(size < (coarse ? std::numeric_limits<float>::max() : 1e300L))) continue;
+      CHECK(std::abs(actual - sums[i][j]) <= (coarse ? 1e-5L : 1e-13L) * size);
+    }
+  }
+}
+
+void check_random_calls(int repeats) {
+  for (int32_t op = 0; op < api().num_ops; ++op) {
+    for (int repeat = 0; repeat < repeats; ++repeat) {
+      say_case(api().ops[op].name, "seed", repeat);
+      Random random(1000 * op + repeat);
+      OpCall call = random_call(random, op);
+      api().set_num_threads(1);
+      call.run();
+      check_status(call);
+      OpCall shared = call.copy();
+      api().set_num_threads(4);
+      shared.run();
+      check_same_outputs(call, shared);
+      check_items(call);
+    }
+  }
+}
+
+void check_table() {
+  CHECK_EQUAL(api().version, STATESPACE_API_VERSION);
+  CHECK_EQUAL(api().num_ops, kNumDeclarations);
+  for (int32_t op = 0; op < api().num_ops; ++op) {
+    const StatespaceOp& entry = api().ops[op];
+    const OpSpec spec = parse(kDeclarations[op]);
+    say_case(entry.name);
+    CHECK_EQUAL(entry.name, spec.name);
+    CHECK_EQUAL(static_cast<size_t>(entry.num_inputs), spec.inputs.size());
+    CHECK_EQUAL(static_cast<size_t>(entry.num_outputs), spec.outputs.size());
+    CHECK_EQUAL(static_cast<size_t>(entry.num_attrs), spec.attrs.size());
+    for (int i = 0; i < entry.num_inputs; ++i)
+      CHECK_EQUAL(entry.input_names[i], spec.inputs[i].name);
+    for (int i = 0; i < entry.num_attrs; ++i) CHECK_EQUAL(entry.attr_names[i], spec.attrs[i]);
+    for (int i = 0; i < entry.num_outputs; ++i) {
+      CHECK_EQUAL(entry.output_names[i], spec.outputs[i].name);
+      CHECK_EQUAL(entry.output_dtypes[i], spec.outputs[i].dtype);
+    }
+  }
+  say_case();
+  const char* const wanted = std::getenv("STATESPACE_SIMD");
+  if (wanted != nullptr && std::string(wanted) == "baseline") {
+    CHECK_EQUAL(std::string(api().simd_level()), "baseline");
+  }
+}
+
+// What `run` says of a triangular system with these shapes.
+std::string complaint(const std::vector<int64_t>& l, const std::vector<int64_t>& b,
+                      size_t message_size = 500) {
+  OpCall call("StatespaceTriangularSolve");
+  call.inputs.emplace_back(STATESPACE_FLOAT64, l);
+  call.inputs.emplace_back(STATESPACE_FLOAT64, b);
+  call.outputs.emplace_back(STATESPACE_FLOAT64, b);
+  const uint8_t attrs[] = {1, 0};
+  std::string message(message_size, 0);
+  CHECK_EQUAL(api().run(call.op, OpCall::tensors(call.inputs).data(),
+                        OpCall::tensors(call.outputs).data(), attrs, &message[0], message_size),
+              1);
+  return message.c_str();
+}
+
+void check_complaints() {
+  say_case("complaints");
+  const std::string whole =
+      "StatespaceTriangularSolve: b has shape [4,2]; it must be [...,n,k] with n = 3, as l [3,3] "
+      "says.";
+  CHECK_EQUAL(complaint({3, 3}, {4, 2}), whole);
+  CHECK_EQUAL(complaint({3, 3}, {4, 2}, 10), whole.substr(0, 9));  // cut to size
+  CHECK_EQUAL(complaint({3, 3}, {4, 2}, 0), "");
+#if !defined(__SANITIZE_ADDRESS__)  // it ends the process instead of throwing std::bad_alloc
+  // The table of a batch this large does not fit any memory, empty though the matrices are.
+  const int64_t huge = int64_t{1} << 50;
+  CHECK_EQUAL(
+      complaint({huge, 0, 0}, {0, 2}),
+      "StatespaceTriangularSolve: out of memory for the scratch space of shapes this large.");
+#endif
+  for (const int32_t op : {-1, api().num_ops}) {
+    char message[100] = "";
+    CHECK_EQUAL(api().infer(op, nullptr, nullptr, message, sizeof message), 1);
+    CHECK_EQUAL(std::string(message), "statespace: no such op.");
+    CHECK_EQUAL(api().run(op, nullptr, nullptr, nullptr, message, sizeof message), 1);
+  }
+}
+
+}  // namespace
+
+int main() {
+  check_table();
+  check_complaints();
+  check_random_calls(150);
+}
