@@ -73,7 +73,7 @@ def _parser():
     forecast.add_argument("--date", metavar="COLUMN", help="column of dates (default: found)")
     forecast.add_argument("--value", metavar="COLUMN", help="column of values (default: found)")
     forecast.add_argument("--out", type=_output, metavar="FILE.csv", help="write the forecast here")
-    forecast.add_argument("--plot", type=_output, metavar="FILE.png", help="draw the forecast here")
+    forecast.add_argument("--plot", type=_figure, metavar="FILE.png", help="draw the forecast here")
     forecast.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
     demo = commands.add_parser(
@@ -221,7 +221,14 @@ def _output(text):
     path = Path(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r} to write into")
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder; name a file")
     return path
+
+
+def _figure(text):
+    path = _output(text)
+    return path if path.suffix else path.with_suffix(".png")  # as matplotlib would
 
 
 def _shown(entry):

@@ -17,6 +17,12 @@ _DATE_NAMES = {"date", "dates", "datetime", "day", "ds", "month", "period", "qua
     "week",
     "year",
 }
+# Columns whose entries all look the same way need no guessing: (pattern, format).
+_UNMISTAKABLE = (
+    (r"\d{8}", "%Y%m%d"),
+    (r"\d{6}", "%Y%m"),
+    (r"[A-Za-z]{3}-\d\d", "%b-%y"),
+)
 _MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "-", ".", "?", "missing"]
 
 
@@ -38,13 +44,17 @@ def read_series(path, *, date=None, value=None) -> pd.Series:
         neither date nor number, or dates repeat.
       OSError: the file cannot be opened.
     """
-    table = _read_table(path)
+    table, delimiter = _read_table(path)
+    # Where a field may be read both ways, as 1,234: with semicolons goes the decimal comma.
+    decimal = "," if delimiter == ";" else "."
     for name in (date, value):
         if name is not None and name not in table.columns:
             raise InputError(f"{path}: no column {name!r}; there are {_listing(table.columns)}.")
     date = date if date is not None else _find_dates(table.drop(columns=value or []), path)
-    value = value if value is not None else _find_values(table.drop(columns=date or []), path)
-    numbers = _to_numbers(table[value], path)
+    value = (
+        value if value is not None else _find_values(table.drop(columns=date or []), decimal, path)
+    )
+    numbers = _to_numbers(table[value], decimal, path)
     if date is None:
         return pd.Series(numbers, pd.RangeIndex(1, len(table) + 1, name="row"), name=value)
     index = pd.Index(_to_dates(table[date], path), name=date)
@@ -61,7 +71,11 @@ def read_series(path, *, date=None, value=None) -> pd.Series:
 
 
 def _read_table(path):
-    """The file as a table of strings, NaN where missing, indexed by the numbers of its lines."""
+    """The file as a table of strings, NaN where missing, indexed by the numbers of its lines.
+
+    Returns:
+      The table, and the character that separates its columns.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -89,13 +103,20 @@ def _read_table(path):
     table.columns = table.columns.str.strip()
     if not isinstance(table.index, pd.RangeIndex):
         raise InputError(f"{path}: the rows have more fields than the header names columns.")
+    names = table.columns.to_series()
+    numbers = _parse_numbers(names, ".").notna()
+    if numbers.any() and (numbers | _readings(names)[0].notna()).all():
+        raise InputError(
+            f"{path}: the first line, {header!r}, is data; it must name the columns, as in "
+            f"date{delimiter}value."
+        )
     table.index += 2
     filled = table.notna().any(axis=1)
     if not filled.any():
         raise InputError(f"{path}: there are no rows below the header.")
     if len(table.columns) == 1:  # a blank line is a missing value, but not at the end of the file
-        return table.loc[: table.index[filled][-1]]
-    return table[filled]
+        return table.loc[: table.index[filled][-1]], delimiter
+    return table[filled], delimiter
 
 
 def _find_dates(table, path):
@@ -118,17 +139,19 @@ def _find_dates(table, path):
 def _looks_like_dates(column):
     """Whether all entries are dates and not, as 1949 might be, numbers."""
     entries = column.dropna()
-    if len(entries) == 0 or pd.to_numeric(entries, errors="coerce").notna().any():
+    if len(entries) == 0 or _parse_numbers(entries, ".").notna().any():
         return False
-    return _parse_dates(entries).notna().all()
+    return _readings(entries)[0].notna().all()
 
 
-def _find_values(table, path):
-    candidates = [name for name in table.columns if _share_of_numbers(table[name]) > 0.5]
+def _find_values(table, decimal, path):
+    candidates = [name for name in table.columns if _share_of_numbers(table[name], decimal) > 0.5]
     if not candidates:
+        first = {name: column.dropna().head(1).tolist() for name, column in table.items()}
+        columns = [f"{name!r} ({', '.join(map(repr, entry))})" for name, entry in first.items()]
         raise InputError(
-            f"{path}: no column of numbers besides the dates; the columns are "
-            f"{_listing(table.columns) or 'none'}."
+            f"{path}: no column of numbers besides the dates; the columns, with their first "
+            f"entries, are {', '.join(columns) or 'none'}."
         )
     if len(candidates) > 1:
         raise InputError(
@@ -137,13 +160,13 @@ def _find_values(table, path):
     return candidates[0]
 
 
-def _share_of_numbers(column):
+def _share_of_numbers(column, decimal):
     entries = column.dropna()
-    return _parse_numbers(entries).notna().mean() if len(entries) else 0.0
+    return _parse_numbers(entries, decimal).notna().mean() if len(entries) else 0.0
 
 
-def _to_numbers(column, path):
-    numbers = _parse_numbers(column)
+def _to_numbers(column, decimal, path):
+    numbers = _parse_numbers(column, decimal)
     wrong = column.notna() & numbers.isna()
     if wrong.any():
         line = wrong.idxmax()
@@ -154,20 +177,29 @@ def _to_numbers(column, path):
     return numbers.to_numpy(dtype="float64")
 
 
-def _parse_numbers(column):
-    numbers = pd.to_numeric(column, errors="coerce")
-    if column.str.contains(".", regex=False).any():
-        return numbers
-    with_decimal_commas = pd.to_numeric(column.str.replace(",", "."), errors="coerce")
-    return with_decimal_commas if with_decimal_commas.count() > numbers.count() else numbers
+def _parse_numbers(column, decimal):
+    """Numbers, NaN where an entry is none: plain, as 1,234.5 or as 1.234,5.
+
+    All of a column is read in one way: that which understands most entries and, among equals, plain
+    first, then the one with the decimal mark ``decimal``.
+    """
+    readings = [pd.to_numeric(column, errors="coerce")]
+    for mark in (".", ",") if decimal == "." else (",", "."):
+        group = "," if mark == "." else "."
+        separator = f"[{group} '\u2019\u00a0\u202f]"
+        pattern = rf"[+-]?(\d+|\d{{1,3}}({separator}\d{{3}})+)([{mark}]\d*)?"
+        bare = column.where(column.str.fullmatch(pattern, na=False))
+        bare = bare.str.replace(separator, "", regex=True).str.replace(mark, ".", regex=False)
+        readings.append(pd.to_numeric(bare, errors="coerce"))
+    return max(readings, key=lambda numbers: numbers.count())  # the first of equals
 
 
 def _to_dates(column, path):
     years = pd.to_numeric(column, errors="coerce")
     if years.notna().all() and (years % 1 == 0).all() and years.between(0, 9999).all():
         return years.astype("int64")  # years, or plain numbers of steps
-    dates = _parse_dates(column)
-    wrong = dates.isna()
+    readings = _readings(column)
+    wrong = readings[0].isna()
     if wrong.any():
         line = wrong.idxmax()
         entry = column[line]
@@ -176,30 +208,69 @@ def _to_dates(column, path):
             f"{path}, line {line}: {problem} (column {column.name!r}). Dates such as "
             f"2024-03-31 are always understood."
         )
-    return dates
+    if len(readings) == 1:
+        return readings[0]
+    regular = [dates for dates in readings if _is_regular(dates)]
+    if len(regular) > 1 and regular[0].dt.tz is None:
+        first, second = (_shown(dates.max()) for dates in regular[:2])
+        raise InputError(
+            f"{path}: day and month cannot be told apart in column {column.name!r}: its last date "
+            f"may be {first} or {second}. Write dates as 2024-03-31."
+        )
+    return (regular or readings)[0]
 
 
-def _parse_dates(column):
-    """Timestamps, NaT where an entry is no date. The order day, month is taken from the column."""
-    quarters = column.str.fullmatch(r"\s*\d{4}[- ]?[Qq][1-4]\s*")
-    if quarters.fillna(False).all():
+def _readings(column):
+    """The column as timestamps, NaT where an entry is no date, in every way it may be meant.
+
+    Entries may put the day or the month first, and the clock may be that of UTC or, where its
+    distance from UTC changes with the season, the one on the wall. All of the column is read in one
+    way if possible.
+
+    Returns:
+      List of those readings, all different, that understand the most entries.
+    """
+    quarters = column.str.fullmatch(r"\s*\d{4}[- ]?[Qq][1-4]\s*", na=False)
+    if quarters.all():
         periods = pd.PeriodIndex(column.str.replace(r"[- ]", "", regex=True).str.upper(), freq="Q")
-        return pd.Series(periods.to_timestamp(), column.index)
-    with warnings.catch_warnings():  # about formats that pandas cannot infer: each is tried here
+        return [pd.Series(periods.to_timestamp(), column.index)]
+    for pattern, form in _UNMISTAKABLE:
+        if column.str.fullmatch(pattern, na=False).all():
+            return [_timestamps(column, format=form)]
+    offset = r"(:\d\d(?:\.\d+)?)[+-]\d\d:?\d\d$"
+    attempts = [_timestamps(column), _timestamps(column.str.replace(offset, r"\1", regex=True))]
+    if not column.str.match(r"\d{4}", na=True).all():  # after the year comes the month
+        attempts.append(_timestamps(column, dayfirst=True))
+    most = max(dates.count() for dates in attempts)
+    if most < column.count():  # perhaps each entry has a format of its own
+        mixed = _timestamps(column, format="mixed")
+        if mixed.count() > most:
+            return [mixed]
+    readings = []
+    for dates in attempts:
+        if dates.count() == most and not any(dates.equals(other) for other in readings):
+            readings.append(dates)
+    return readings
+
+
+def _timestamps(column, **how):
+    """The column in one reading."""
+    with warnings.catch_warnings():  # about formats that pandas cannot infer: others are tried
         warnings.simplefilter("ignore")
-        attempts = [
-            _attempt(column, dayfirst=False),
-            _attempt(column, dayfirst=True),
-            _attempt(column, format="mixed"),
-        ]
-    return max(attempts, key=lambda dates: dates.count())  # the first of equals
+        for utc in (False, True):  # the latter for distances from UTC that differ
+            try:
+                return pd.to_datetime(column, errors="coerce", utc=utc, **how)
+            except ValueError:
+                continue
+    return pd.Series(pd.NaT, column.index)
 
 
-def _attempt(column, **how):
+def _is_regular(dates):
     try:
-        return pd.to_datetime(column, errors="coerce", **how)
-    except ValueError:  # offsets from UTC that differ, as over the change to summer time
-        return pd.to_datetime(column, errors="coerce", utc=True, **how)
+        regular_index(pd.Index(dates))
+    except InputError:
+        return False
+    return True
 
 
 def _shown(date):

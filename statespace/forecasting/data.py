@@ -13,8 +13,8 @@ def as_batch(y):
 
     Args:
       y: array [T], [..., T] or [..., T, 1]; pandas Series; or DataFrame with one series a column.
-        NaN is missing. A pandas index must hold dates, periods or whole numbers; where its
-        regular grid has gaps, the values there count as missing.
+        NaN is missing, and so is what a masked array masks. A pandas index must hold dates, periods
+        or whole numbers; where its regular grid has gaps, the values there count as missing.
 
     Returns:
       float64 array [N, T] and its layout.
@@ -68,6 +68,8 @@ def _numbers(values, label):
     try:
         if not hasattr(values, "dtype"):
             values = np.asarray(values)
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.astype(np.float64).filled(np.nan)
         if getattr(values.dtype, "kind", "f") in "mMbc":
             raise InputError(f"{label} holds {values.dtype} values; it must hold real numbers.")
         if hasattr(values, "to_numpy"):  # pandas' own missing values become NaN

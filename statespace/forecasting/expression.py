@@ -11,7 +11,8 @@ def parse_model(expression):
     """Builds the model that an expression names.
 
     Args:
-      expression: terms joined by "+": ``level``, ``trend`` and ``seasonal(PERIOD)``.
+      expression: terms joined by "+": ``level``, ``trend`` and ``seasonal(PERIOD)``, in capitals
+        or not.
 
     Returns:
       A :class:`statespace.models.Model`.
@@ -26,7 +27,7 @@ def parse_model(expression):
     from statespace.models.base import StructuralModel
 
     try:
-        terms = [_term(term.strip()) for term in expression.split("+")]
+        terms = [_term(term.strip().lower()) for term in expression.split("+")]
         return StructuralModel(*terms) if len(terms) > 1 else terms[0]
     except InputError:
         raise

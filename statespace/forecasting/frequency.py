@@ -67,7 +67,8 @@ def _check_entries(index):
     if not dated and not pd.api.types.is_integer_dtype(index):
         raise InputError(
             f"The index holds entries such as {index[0]!r}, of type {index.dtype}; it must hold "
-            f"dates, periods or whole numbers. Convert it with pandas.to_datetime."
+            f"dates, periods or whole numbers. Convert dates with pandas.to_datetime, numbers with "
+            f"astype(int)."
         )
     if index.hasnans:
         raise InputError(f"{int(index.isna().sum())} of {len(index)} dates in the index are empty.")
@@ -112,7 +113,10 @@ def _candidates(dates):
             yield _anchored("E", months, dates[0]) or f"{months}ME"
         if months and len(set(dates.day)) == 1:
             yield pd.DateOffset(months=months)
-    step = pd.Timedelta(int(np.gcd.reduce(np.diff(dates.as_unit("ns").asi8))), unit="ns")
+        if months:
+            yield f"{months}BMS"
+            yield f"{months}BME"
+    step = pd.Timedelta(int(np.gcd.reduce(np.diff(dates.asi8))), unit=dates.unit)
     if (dates[-1] - dates[0]) / step > _MAX_STEPS_PER_DATE * len(dates):
         return  # before a grid of billions of seconds is made
     if step == pd.Timedelta(days=7):

@@ -43,7 +43,13 @@ def standardise(model, y, label):
             f"{label}: all {count} observed values are {y[observed][0]:g}. A constant column has "
             f"no variation to estimate."
         )
-    paths = noiseless_paths(model, y.size)[observed]
+    paths = noiseless_paths(model, y.size)
+    if np.linalg.matrix_rank(paths) < n:
+        raise InputError(
+            f"{label}: no {y.size} values could determine all {n} states of {model!r}: its "
+            f"components have patterns in common, as do seasonal periods with a common divisor."
+        )
+    paths = paths[observed]
     if np.linalg.matrix_rank(paths) < n:
         raise InputError(
             f"{label}: the observed values do not determine all {n} states of {model!r}, because "

@@ -167,10 +167,11 @@ class StructuralModel(Model):
     """A sum of components plus observation noise, written with ``+``.
 
     Args:
-      *components: the terms. Several seasonal terms are told apart by their periods.
+      *components: the terms, at least one. Several seasonal terms are told apart by their periods.
 
     Raises:
       ValueError: two components could not be told apart by any data.
+      TypeError: there are no components, or something else is among them.
 
     Example:
       >>> from statespace import models
@@ -179,6 +180,10 @@ class StructuralModel(Model):
     """
 
     def __init__(self, *components):
+        if not components or not all(isinstance(c, Component) for c in components):
+            raise TypeError(
+                f"A structural model is a sum of components, at least one; given were {components}."
+            )
         count = Counter(map(type, components))
         self._components = tuple(
             component.distinguished() if count[type(component)] > 1 else component

@@ -7,6 +7,8 @@ import numpy as np
 from statespace.models.base import Component
 from statespace.models.parameters import Variance
 
+_LONGEST_PERIOD = 2000  # the matrices of the states, one fewer, take 32 MB each
+
 
 class Seasonal(Component):
     """A seasonal pattern in dummy form: the effects of a period sum to zero but for a disturbance.
@@ -22,7 +24,7 @@ class Seasonal(Component):
         seasonal terms calls them "seasonal_12", "seasonal_7", ...
 
     Raises:
-      ValueError: ``period`` is not a whole number of at least 2.
+      ValueError: ``period`` is not a whole number from 2 to 2000.
 
     References:
       Durbin, J. and Koopman, S. J. (2012). Time Series Analysis by State Space Methods,
@@ -34,10 +36,10 @@ class Seasonal(Component):
     """
 
     def __init__(self, period, *, name="seasonal"):
-        if not isinstance(period, numbers.Integral) or period < 2:
+        if not isinstance(period, numbers.Integral) or not 2 <= period <= _LONGEST_PERIOD:
             raise ValueError(
-                f"The period of a seasonal pattern is a whole number of steps, at least 2, such as "
-                f"12 for months; given was {period!r}."
+                f"The period of a seasonal pattern is a whole number of steps, from 2 to "
+                f"{_LONGEST_PERIOD}, such as 12 for months; given was {period!r}."
             )
         self.period = int(period)
         self.name = name

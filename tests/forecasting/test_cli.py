@@ -41,7 +41,7 @@ def test_help_is_quick_and_loads_no_tensorflow():
 
 
 def test_forecast_of_a_file(airline_file, tmp_path, capsys):
-    out, plot = tmp_path / "forecast.csv", tmp_path / "forecast.png"
+    out, plot = tmp_path / "forecast.csv", tmp_path / "forecast"
     model = "trend + seasonal(12)"
     arguments = ["--horizon", "24", "--model", model, "--log", "--out", out, "--plot", plot]
     assert main(["forecast", *map(str, [airline_file, *arguments])]) == 0
@@ -51,7 +51,7 @@ def test_forecast_of_a_file(airline_file, tmp_path, capsys):
     assert len(table) == 24
     assert table["median"].between(table["lower_90"], table["upper_90"]).all()
     assert table["median"].iloc[:12].mean() == pytest.approx(510, abs=15)
-    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert plot.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     captured = capsys.readouterr()
     assert "seasonal_variance" in captured.out
     assert "1961-01-01" in captured.out
@@ -120,6 +120,7 @@ def test_absent_file(capsys):
         (["--horizon", "1000000000"], "from 1 to 100000"),
         (["--level", "90"], "not a probability"),
         (["--out", "/nowhere/out.csv"], "no folder '/nowhere'"),
+        (["--out", "/"], "'/' is a folder"),
     ],
 )
 def test_bad_options(options, message, nile_file, capsys):

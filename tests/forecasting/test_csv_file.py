@@ -39,6 +39,55 @@ def test_dates_are_found_and_gaps_are_missing(file, text, frequency):
     np.testing.assert_array_equal(series, [1, 2, np.nan, 4])
 
 
+@pytest.mark.parametrize(
+    ("entries", "first", "frequency"),
+    [
+        (["01/02/2020", "01/03/2020", "01/04/2020", "01/06/2020"], None, None),
+        (["01/11/2020", "01/12/2020", "01/01/2021", "01/02/2021"], "2020-11-01", "MS"),
+        (["11/01/2020", "12/01/2020", "01/01/2021", "02/01/2021"], "2020-11-01", "MS"),
+        (["09.01.2020", "10.01.2020", "13.01.2020", "14.01.2020"], "2020-01-09", "B"),
+        (["202011", "202012", "202101", "202102"], "2020-11-01", "MS"),
+        (["Nov-20", "Dec-20", "Jan-21", "Feb-21"], "2020-11-01", "MS"),
+        (["2020-01-02", "2020-01-03", "2020-01-04", "2020-01-06"], "2020-01-02", "D"),
+        (  # midnights in Berlin, over the change to summer time
+            [f"2020-03-{day} 00:00:00+0{1 + (day > 29)}:00" for day in (28, 29, 30, 31)],
+            "2020-03-28",
+            "D",
+        ),
+        (  # hours in Berlin, the same night
+            ["2020-03-29T00:00+01:00", "2020-03-29T01:00+01:00", "2020-03-29T03:00+02:00"],
+            "2020-03-28 23:00+00:00",
+            "h",
+        ),
+    ],
+)
+def test_day_month_and_clock_are_read_such_that_dates_are_regular(file, entries, first, frequency):
+    path = file("date,x\n" + "".join(f"{entry},{i}\n" for i, entry in enumerate(entries)))
+    if first is None:
+        with pytest.raises(InputError, match="may be 2020-01-06 or 2020-06-01"):
+            read_series(path)
+        return
+    series = read_series(path)
+    assert series.index[0] == pd.Timestamp(first)
+    assert series.index.freqstr == frequency
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ('x,y\n"1,234",a\n"12,345,678",b\n987,c\n', [1234, 12345678, 987]),
+        ('x,y\n"1,234.50",a\n-987.5,b\n', [1234.5, -987.5]),
+        ("x;y\n1,234;a\n0,5;b\n", [1.234, 0.5]),
+        ("x;y\n1.234,5;a\n1.234;b\n12;c\n", [1234.5, 1234, 12]),
+        ("x;y\n1.234;a\n1.500;b\n", [1.234, 1.5]),
+        ("x;y\n1\u00a0234,5;a\n12 345;b\n", [1234.5, 12345]),
+        ("x;y\n1,234,567;a\n12,345;b\n", [1234567, 12345]),
+    ],
+)
+def test_thousands_and_decimals(file, text, values):
+    assert read_series(file(text)).tolist() == values
+
+
 def test_years_are_numbers(file):
     series = read_series(file("year,x\n1990,1\n1991,2\n1993,4\n"))
     assert series.index.tolist() == [1990, 1991, 1992, 1993]
@@ -73,7 +122,8 @@ def test_byte_order_mark(file):
         ("date,x,y\n2024-01-01,1,2\n2024-01-02,1,2\n", "'x', 'y' all hold numbers.*--value"),
         ("date,time,x\n2024-01-01,1,2\n2024-01-02,1,2\n", "'date', 'time' may all.*--date"),
         ("a,b,x\n2024-01-01,2024-01-01,1\n2024-01-02,2024-01-02,1\n", "'a', 'b' may all.*--date"),
-        ("date,name\n2024-01-01,a\n2024-01-02,b\n", "no column of numbers.*'name'"),
+        ("date,name\n2024-01-01,a\n2024-01-02,b\n", "no column of numbers.*'name' .'a'."),
+        ("2024-01-01,1\n2024-01-02,2\n", "first line, '2024-01-01,1', is data"),
         ("date\n2024-01-01\n2024-01-02\n", "no column of numbers.*none"),
         ("date,x\n2024-01-01,1,1,1\n2024-01-02,2,1,1\n", "more fields than the header"),
         ("date,x\n2024-01-01,1\n2024-01-02,2,1,1\n", "not a table of columns"),

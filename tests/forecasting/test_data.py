@@ -62,6 +62,11 @@ def test_frame_round_trip():
     ]
 
 
+def test_masked_array():
+    values, _ = as_batch(np.ma.masked_array([1, 2, 3], mask=[False, True, False]))
+    np.testing.assert_array_equal(values, [[1, np.nan, 3]])
+
+
 def test_nullable_integers_of_pandas():
     values, _ = as_batch(pd.Series([1, None, 3], dtype="Int64"))
     np.testing.assert_array_equal(values, [[1, np.nan, 3]])
@@ -78,6 +83,8 @@ def test_nullable_integers_of_pandas():
         (("2020-01-06 00:00", "2020-01-06 01:00", "2020-01-06 04:00"), "h", 5),
         (("2020-01-06 00:00", "2020-01-06 00:15", "2020-01-06 00:45"), "15min", 4),
         (("2020-01-15", "2020-02-15", "2020-05-15"), None, 5),
+        (("2020-01-31", "2020-04-30", "2020-05-29"), "BME", 5),
+        (("1501-01-01", "1502-01-01", "1504-01-01"), "YS-JAN", 4),
     ],
 )
 def test_frequency_of_dates_with_gaps(entries, frequency, length):

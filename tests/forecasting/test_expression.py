@@ -12,7 +12,7 @@ from statespace.forecasting.expression import parse_model
         ("level", "LocalLevel()"),
         (" trend+seasonal( 12 ) ", "LocalLinearTrend() + Seasonal(12)"),
         ("level + seasonal(7) + seasonal(24)", "LocalLevel() + Seasonal(7) + Seasonal(24)"),
-        ("seasonal (4)", "Seasonal(4)"),
+        ("Trend + SEASONAL (4)", "LocalLinearTrend() + Seasonal(4)"),
     ],
 )
 def test_expressions(expression, model):
@@ -25,11 +25,12 @@ def test_expressions(expression, model):
         ("", "An empty term .* level, trend, seasonal"),
         ("level +", "An empty term"),
         ("arima(1,0,1)", "Unknown term 'arima"),
-        ("Trend", "Unknown term 'Trend'"),
+        ("trend seasonal(12)", "Unknown term 'trend seasonal"),
         ("__import__('os')", "Unknown term"),
         ("seasonal", "lacks its period"),
         ("seasonal(x)", "lacks its period"),
-        ("seasonal(1)", "at least 2"),
+        ("seasonal(1)", "from 2 to 2000"),
+        ("seasonal(99999999999)", "from 2 to 2000"),
         ("level + trend", "no data could tell them apart"),
     ],
 )

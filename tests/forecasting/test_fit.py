@@ -160,6 +160,7 @@ NILE = datasets.nile().to_numpy()
             np.where(np.arange(40) % 4 == 1, np.nan, NILE[:40]),
             "do not determine all 4 states",
         ),
+        (LocalLevel() + Seasonal(4) + Seasonal(6), NILE, "patterns in common"),
         (LocalLevel(), pd.Series(np.ones(30), name="sales"), "sales: all 30"),
         (LocalLevel(), 1e-200 * NILE, "too far from 1 to be squared"),
     ],

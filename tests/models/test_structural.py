@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import statespace as ss
-from statespace.models import LocalLevel, LocalLinearTrend, Seasonal
+from statespace.models import LocalLevel, LocalLinearTrend, Seasonal, StructuralModel
 from statespace.models.parameters import Variance, constrain
 
 MODELS = [
@@ -73,9 +73,15 @@ def test_components_that_no_data_could_tell_apart(add):
         add()
 
 
-@pytest.mark.parametrize("period", [1, 0, -3, 2.5, "12", None])
+@pytest.mark.parametrize("terms", [(), (1,), (Seasonal,)])
+def test_sums_of_what_are_no_components(terms):
+    with pytest.raises(TypeError, match="sum of components"):
+        StructuralModel(*terms)
+
+
+@pytest.mark.parametrize("period", [1, 0, -3, 2.5, "12", None, 2001])
 def test_bad_period(period):
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match="from 2 to 2000"):
         Seasonal(period)
 
 
