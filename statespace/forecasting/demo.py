@@ -7,8 +7,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from statespace import datasets
-from statespace.forecasting.summary import estimates, notes
-from statespace.forecasting.tables import aligned
+from statespace.forecasting.summary import aligned, estimates, notes
 from statespace.kalman.filter import log_likelihood
 from statespace.kalman.forecast import forecast
 from statespace.kalman.smoother import kalman_smoother

@@ -12,7 +12,8 @@ AirPassengers (13 states, with and without gaps):
   steps, so that rounding errors drown the variances, the more the larger kappa is: at 1e7 they
   were worthless where there are several states. Its moments are smooth functions of 1 / kappa and
   are therefore computed at two small values and extrapolated to 1 / kappa = 0, which left errors
-  of at most 4e-6 of the variances and 2e-6 standard deviations of the means.
+  of at most 4e-6 of the variances and 2e-6 standard deviations of the means (with 53 states, on
+  weekly CO2 with a period of 52, of 4e-4 and 4e-6).
 """
 
 DIFFUSE_VARIANCE = 1e7

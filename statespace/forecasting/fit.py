@@ -142,7 +142,7 @@ def _maximise(likelihood, start, y, initial_mean):
         jac=True,
         method="L-BFGS-B",
         bounds=[parameter.free_bounds for parameter in likelihood.model.parameters],
-        options={"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500},
+        options={"ftol": 1e-12, "gtol": 1e-8, "maxiter": 500},
     )
 
 

@@ -58,10 +58,28 @@ class ArrayLayout:
 
 
 @dataclass(frozen=True)
-class SeriesLayout:
-    """A pandas Series on a regular index."""
+class _IndexedLayout:
+    """What the layouts of pandas objects have in common: a regular index."""
 
     index: Any
+
+    def future(self, num_steps, horizon):
+        """The layout of ``horizon`` steps after the last."""
+        from statespace.forecasting.frequency import future_index
+
+        return replace(self, index=future_index(self.index, horizon))
+
+    def positions(self, num_steps):
+        """Where the steps lie on a plot's axis."""
+        from statespace.forecasting.frequency import timestamps
+
+        return timestamps(self.index)
+
+
+@dataclass(frozen=True)
+class SeriesLayout(_IndexedLayout):
+    """A pandas Series on a regular index."""
+
     name: Any = None
 
     def per_series(self, values):
@@ -80,18 +98,6 @@ class SeriesLayout:
 
         return pd.DataFrame(values[0], self.index, list(names))
 
-    def future(self, num_steps, horizon):
-        """The layout of ``horizon`` steps after the last."""
-        from statespace.forecasting.frequency import future_index
-
-        return replace(self, index=future_index(self.index, horizon))
-
-    def positions(self, num_steps):
-        """Where the steps lie on a plot's axis."""
-        from statespace.forecasting.frequency import timestamps
-
-        return timestamps(self.index)
-
     def selected(self, key):
         """There is nothing to select from."""
         raise IndexError("The result is that of one series already.")
@@ -102,10 +108,9 @@ class SeriesLayout:
 
 
 @dataclass(frozen=True)
-class FrameLayout:
+class FrameLayout(_IndexedLayout):
     """A pandas DataFrame on a regular index, one series a column."""
 
-    index: Any
     columns: Any
 
     def per_series(self, values):
@@ -126,18 +131,6 @@ class FrameLayout:
 
         frames = [pd.DataFrame(block, self.index, list(names)) for block in values]
         return pd.concat(frames, axis=1, keys=self.columns)
-
-    def future(self, num_steps, horizon):
-        """The layout of ``horizon`` steps after the last."""
-        from statespace.forecasting.frequency import future_index
-
-        return replace(self, index=future_index(self.index, horizon))
-
-    def positions(self, num_steps):
-        """Where the steps lie on a plot's axis."""
-        from statespace.forecasting.frequency import timestamps
-
-        return timestamps(self.index)
 
     def selected(self, key):
         """Number and layout of one series, by its column."""

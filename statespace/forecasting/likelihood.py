@@ -37,8 +37,10 @@ class DiffuseLikelihood:
             tf.TensorSpec([None, 1], tf.float64),
             tf.TensorSpec([states], tf.float64),
         ]
-        self._value = tf.function(self._evaluate, input_signature=signature)
-        self._value_and_gradient = tf.function(self._differentiate, input_signature=signature)
+        self._value = tf.function(self._evaluate, input_signature=signature, autograph=False)
+        self._value_and_gradient = tf.function(
+            self._differentiate, input_signature=signature, autograph=False
+        )
 
     def value(self, free, y, initial_mean):
         """Log-likelihoods at many points.

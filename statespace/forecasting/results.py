@@ -121,7 +121,7 @@ class FitResult:
             names=self.model.state_names,
             layout=self.layout,
             means=means,
-            variances=np.maximum(np.diagonal(covariances, axis1=-2, axis2=-1), 0.0),
+            variances=_not_negative(np.diagonal(covariances, axis1=-2, axis2=-1)),
             covariances=covariances,
         )
 
@@ -150,7 +150,7 @@ class FitResult:
             names=tuple(parts),
             layout=self.layout,
             means=np.stack(part_means, axis=-1),
-            variances=np.maximum(np.stack(part_variances, axis=-1), 0.0),  # rounding errors
+            variances=_not_negative(np.stack(part_variances, axis=-1)),
         )
 
     def summary(self) -> str:
@@ -245,6 +245,15 @@ class FitResult:
             estimates = self._in_data_units(estimates)
         columns = zip(self.model.parameters, estimates.T, strict=True)
         return {p.name: self.layout.per_series(column) for p, column in columns}
+
+
+def _not_negative(variances):
+    """The variances without rounding errors about zero.
+
+    Without observation noise the data tell the sum of the components exactly, and what the smoother
+    makes of its variance is zero but for the last digits of the initial variance, of either sign.
+    """
+    return np.maximum(variances, 0.0)
 
 
 def _check_status(info, layout):
