@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.moments import Interval, normal_half_width
+from statespace.forecasting.moments import Interval, normal_half_width, normal_quantile
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,7 @@ class Forecast:
 
     def quantile(self, q):
         """The ``q``-quantile, 0 < q < 1: [..., h], Series or DataFrame."""
-        from scipy.special import ndtri
-
-        if not isinstance(q, int | float) or not 0 < q < 1:
-            raise InputError(f"A quantile lies between 0 and 1; given was {q!r}.")
-        return self.layout.per_step(self.means + ndtri(q) * np.sqrt(self.variances))
+        return self.layout.per_step(self.means + normal_quantile(q) * np.sqrt(self.variances))
 
     def interval(self, level=0.9) -> Interval:
         """Central interval that holds each observation to come with probability ``level``."""

@@ -1,6 +1,6 @@
 """Means and variances of named quantities over time, such as states and components."""
 
-import math
+import numbers
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -68,8 +68,18 @@ class SmoothedStates(Moments):
 
 def normal_half_width(level) -> float:
     """Half the width of a standard normal's central interval of probability ``level``."""
+    _check_probability("The level of an interval", level)
+    return normal_quantile(0.5 + level / 2)
+
+
+def normal_quantile(q) -> float:
+    """The ``q``-quantile of a standard normal."""
     from scipy.special import ndtri
 
-    if not isinstance(level, int | float) or not 0 < level < 1 or math.isnan(level):
-        raise InputError(f"The level of an interval lies between 0 and 1; given was {level!r}.")
-    return float(ndtri(0.5 + level / 2))
+    _check_probability("A quantile", q)
+    return float(ndtri(q))
+
+
+def _check_probability(what, value):
+    if not isinstance(value, numbers.Real) or not 0 < value < 1:
+        raise InputError(f"{what} lies between 0 and 1; given was {value!r}.")

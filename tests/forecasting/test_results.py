@@ -82,6 +82,11 @@ def test_intervals_and_quantiles(nile):
     np.testing.assert_allclose(upper - forecast.mean, half)
 
 
+def test_level_of_single_precision(nile):
+    lower, _ = nile.forecast(2).interval(np.float32(0.5))
+    np.testing.assert_allclose(lower, nile.forecast(2).interval(0.5).lower)
+
+
 @pytest.mark.parametrize("level", [0, 1, 1.5, -0.1, float("nan"), "90"])
 def test_bad_levels(nile, level):
     with pytest.raises(InputError, match="between 0 and 1"):
