@@ -32,6 +32,7 @@ def describe() -> str:
         for name in ("statespace-tf", "tensorflow", "tensorflow-probability", "keras", "numpy")
     }
     if native_available():
+        native.ops()  # the first use sets the number of threads
         library = native.api()
         level, threads = library.simd_level().decode(), library.num_threads()
         compiled = f"yes ({level}, {threads} thread{'s' if threads != 1 else ''})"
@@ -43,7 +44,7 @@ def describe() -> str:
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
         "native": compiled,
         "native inside XLA": "yes" if bridge is None else f"no ({bridge})",
-        "CUDA": "no (this version has no CUDA kernels; GPU tensors are copied to the host)",
+        "CUDA": "no (this version has no CUDA kernels; beside a GPU the ops run on the CPU)",
     }
     return "\n".join(f"{key + ':':<19}{value}" for key, value in lines.items())
 

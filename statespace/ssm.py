@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from statespace.linalg_ops.arguments import check_square
 from statespace.linalg_ops.cholesky import NOT_POSITIVE_DEFINITE, cholesky
 from statespace.linalg_ops.failure import raise_where_failed
 
@@ -78,6 +79,8 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
       (2, 1, 'float64')
     """
 
+    __name__ = "statespace.LinearGaussianSSM"  # under which SavedModels store it
+
     transition_matrix: tf.Tensor
     transition_scale: tf.Tensor
     observation_matrix: tf.Tensor
@@ -108,6 +111,9 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "initial_mean": initial_mean,
             "initial_scale": initial_scale,
         }
+        for name, value in given.items():
+            if value is None and not name.endswith("_offset"):
+                raise ValueError(f"{name} is None; only the offsets may be left out.")
         tensors = _to_tensors(given)
         _check_core_shapes(tensors)
         if transition_offset is None:
@@ -158,6 +164,8 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "observation_offset": observation_offset,
         }
         tensors = _to_tensors(covariances | others)
+        for name in covariances:
+            check_square("from_covariances", name, tensors[name])
         scale = {name: _factor(name, tensors[name]) for name in covariances}
         return cls(
             tensors["transition_matrix"],
@@ -257,7 +265,8 @@ def _factor(name, covariance):
 def _to_tensors(given):
     """Converts the parameters that are not None to tensors of one dtype, or says what is mixed."""
     given = {name: value for name, value in given.items() if value is not None}
-    floats = {name: dtype for name, value in given.items() if (dtype := _float_dtype(value))}
+    floats = {name: _float_dtype(value) for name, value in given.items()}
+    floats = {name: dtype for name, dtype in floats.items() if dtype is not None}
     if len(set(floats.values())) > 1:
         listing = ", ".join(f"{name} is {dtype.name}" for name, dtype in floats.items())
         raise ValueError(f"Parameters have mixed dtypes: {listing}. Cast them to one of them.")

@@ -35,13 +35,15 @@ def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
     """
     if isinstance(horizon, bool) or not hasattr(horizon, "__index__") or horizon < 1:
         raise ValueError(f"forecast: horizon is {horizon!r}; it must be a positive int.")
-    y = _extend(ssm, masked_data("forecast", ssm, y, mask), operator.index(horizon))
+    horizon = operator.index(horizon)
+    y = _extend(ssm, masked_data("forecast", ssm, y, mask), horizon)
     result = kalman_filter(ssm, y)
     ahead = slice(-horizon, None)
     mean = result.predicted_mean[..., ahead, :]
     h, d = ssm.observation_matrix, ssm.observation_offset
-    h = h if h.shape.rank == 2 or h.shape[-3] == 1 else h[..., ahead, :, :]
-    d = d if d.shape.rank == 1 or d.shape[-2] == 1 else d[..., ahead, :]
+    # An axis of one step is left as it is by this slice, an absent one does not need it.
+    h = h if h.shape.rank == 2 else h[..., ahead, :, :]
+    d = d if d.shape.rank == 1 else d[..., ahead, :]
     return ForecastMoments(
         state_mean=mean,
         state_covariance=result.predicted_covariance[..., ahead, :, :],
@@ -57,8 +59,12 @@ def _extend(ssm, y, horizon):
         rank = tensor.shape.rank
         if not spec.per_step or rank is None or rank == len(spec.core):
             continue
-        steps, future = tensor.shape[-len(spec.core) - 1], y.shape[-2] + horizon
-        if steps not in (1, future):
+        steps, past = (
+            tensor.shape[-len(spec.core) - 1],
+            None if y.shape.rank is None else y.shape[-2],
+        )
+        if None not in (steps, past) and steps not in (1, past + horizon):
+            future = past + horizon
             raise ValueError(
                 f"forecast: {spec.name} has shape {tensor.shape}: it varies over {steps} steps; "
                 f"to forecast {horizon} steps after y {y.shape} it must cover {future}."

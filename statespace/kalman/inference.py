@@ -39,14 +39,17 @@ def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
     """Raises where a series failed and ``on_failure`` is "raise", else returns ``outputs``."""
     if on_failure == "nan":
         return outputs
-    reason = "failed (innovation covariance not positive definite, or a NaN) at step, from 1,"
+    reason = (
+        "failed (innovation covariance not positive definite, or a number not finite); step + 1 ="
+    )
     return raise_where_failed(op, info, reason, outputs)
 
 
 def _data(op, ssm, y):
-    if not hasattr(y, "dtype"):
-        return tf.convert_to_tensor(y, ssm.dtype, name="y")
-    y = tf.convert_to_tensor(y, name="y")
+    try:
+        y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else ssm.dtype, name="y")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
     if y.dtype.is_integer:
         y = tf.cast(y, ssm.dtype)
     if y.dtype != ssm.dtype:
@@ -62,17 +65,30 @@ def _component_mask(op, mask, y):
     mask = tf.convert_to_tensor(mask, name="mask")
     if mask.dtype != tf.bool:
         raise ValueError(f"{op}: mask is {mask.dtype.name}; it must be bool, True = observed.")
-    per_step = mask.shape.rank == y.shape.rank - 1 or (
-        mask.shape.rank == 1 and y.shape.rank is not None
-    )
-    candidate = mask[..., tf.newaxis] if per_step else mask
-    try:
-        shape = tf.broadcast_static_shape(candidate.shape, y.shape)
-    except ValueError:
-        shape = None
-    if shape is None or shape.rank != y.shape.rank or not shape.is_compatible_with(y.shape):
+    if y.shape.rank is None or mask.shape.rank is None:
+        raise ValueError(f"{op}: with a mask, y and mask must have a known number of axes.")
+    by_step, by_component = mask[..., tf.newaxis], mask
+    fits = [
+        candidate
+        for candidate in (by_step, by_component)
+        if mask.shape.rank > 0 and _broadcasts_to(candidate.shape, y.shape)
+    ]
+    if len(fits) == 2 and mask.shape.rank < y.shape.rank:
+        raise ValueError(
+            f"{op}: mask has shape {mask.shape}, which fits y {y.shape} both as [..., T] and as "
+            f"[..., T, m]. Give it as many axes as y has."
+        )
+    if not fits:
         raise ValueError(
             f"{op}: mask has shape {mask.shape}; it must be [..., T] or [..., T, m] to fit y, "
             f"which has shape {y.shape}."
         )
-    return candidate
+    return fits[-1]
+
+
+def _broadcasts_to(shape, target):
+    try:
+        broadcast = tf.broadcast_static_shape(shape, target)
+    except ValueError:
+        return False
+    return broadcast.rank == target.rank and broadcast.is_compatible_with(target)

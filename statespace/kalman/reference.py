@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from statespace.linalg_ops.cholesky import cholesky_reference
+from statespace.linalg_ops.cholesky import factor_by_columns
 from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
 from statespace.ssm import PARAMETERS
@@ -95,7 +95,7 @@ def smoother_reference(y, *parameters):
         r, n = carry[:2]
         y_t, step_parameters, mean_t, covariance_t, next_covariance = elements
         step_parameters = constant | step_parameters
-        f = step_parameters["transition_matrix"]
+        f = _finite(step_parameters["transition_matrix"])
         update = _update(y_t, step_parameters, mean_t, covariance_t, failed)
         through = tf.linalg.matvec(f, r, transpose_a=True)
         n_through = _quadratic(f, n)
@@ -106,7 +106,8 @@ def smoother_reference(y, *parameters):
 
         u = update.weight - tf.linalg.matvec(update.gain, through, transpose_a=True)
         observation = update.whitened_observation
-        h = tf.where(_observed(y_t)[..., tf.newaxis], step_parameters["observation_matrix"], 0)
+        h = _finite(step_parameters["observation_matrix"])
+        h = tf.where(_observed(y_t)[..., tf.newaxis], h, 0)
         keep = tf.eye(tf.shape(n)[-1], dtype=n.dtype) - update.gain @ h
         r = through + tf.linalg.matvec(h, u, transpose_a=True)
         n = tf.matmul(observation, observation, transpose_a=True) + _quadratic(keep, n_through)
@@ -171,7 +172,8 @@ def _update(y, parameters, mean, covariance, bad):
     rows = observed[..., tf.newaxis]
     both = tf.logical_and(rows, observed[..., tf.newaxis, :])
     bad = tf.logical_or(bad, tf.logical_not(_all_finite(mean, 1) & _all_finite(covariance, 2)))
-    usable = _finite_rows(h, 1) & _finite_rows(c, 1) & tf.math.is_finite(d)
+    known = _all_finite(h, 1) & _all_finite(c, 1)
+    usable = known & tf.math.is_finite(d)
     bad = tf.logical_or(bad, tf.reduce_any(observed & tf.logical_not(usable), axis=-1))
     h, c, d = (_finite(x) for x in (h, c, d))
     mean, covariance = (
@@ -183,9 +185,10 @@ def _update(y, parameters, mean, covariance, bad):
     innovation = tf.where(observed & tf.math.is_finite(innovation), innovation, 0)
     innovation_covariance = _symmetric(h @ cross) + tf.matmul(c, c, transpose_b=True)
     identity = tf.eye(tf.shape(y)[-1], dtype=y.dtype)
-    l, info = cholesky_reference(tf.where(both, innovation_covariance, identity))
+    s = tf.where(both, innovation_covariance, identity)
+    _, info = factor_by_columns(tf.stop_gradient(s))
     failed = bad | (info > 0) | tf.reduce_any(tf.math.is_inf(y), axis=-1)
-    l = tf.where(append_axes(failed, l), identity, l)
+    l = tf.linalg.cholesky(tf.where(append_axes(failed, s), identity, s))
 
     def whiten(x):
         return solve_reference(l, x, lower=True, adjoint=False)
@@ -194,6 +197,8 @@ def _update(y, parameters, mean, covariance, bad):
         return solve_reference(l, x, lower=True, adjoint=True)
 
     z = whiten(innovation[..., tf.newaxis])
+    failed |= tf.logical_not(tf.math.is_finite(tf.reduce_sum(tf.square(z), axis=[-2, -1])))
+    z = tf.where(append_axes(failed, z), tf.zeros_like(z), z)
     w = whiten(tf.where(rows, tf.linalg.matrix_transpose(cross), 0))
     log_density = -0.5 * (
         math.log(2.0 * math.pi) * tf.reduce_sum(tf.cast(observed, y.dtype), axis=-1)
@@ -203,7 +208,11 @@ def _update(y, parameters, mean, covariance, bad):
     return _Update(
         log_density=log_density,
         innovation=innovation,
-        innovation_covariance=innovation_covariance,
+        innovation_covariance=tf.where(
+            known[..., tf.newaxis] & known[..., tf.newaxis, :],
+            innovation_covariance,
+            tf.constant(float("nan"), y.dtype),
+        ),
         weight=unwhiten(z)[..., 0],
         gain=tf.linalg.matrix_transpose(unwhiten(w)),
         whitened_observation=whiten(tf.where(rows, h, 0)),
@@ -234,11 +243,8 @@ def _finite(x):
     return tf.where(tf.math.is_finite(x), x, tf.zeros_like(x))
 
 
-def _finite_rows(x, axes):
+def _all_finite(x, axes):
     return tf.reduce_all(tf.math.is_finite(x), axis=list(range(-axes, 0)))
-
-
-_all_finite = _finite_rows
 
 
 def _symmetric(x):
@@ -252,9 +258,10 @@ def _quadratic(a, x):
 
 def _first_failure(failed):
     """1 + the first step at which a series failed, 0 where none did; time is first."""
-    steps = tf.range(1, tf.shape(failed)[0] + 1)
-    first = tf.argmax(tf.cast(failed, tf.int32), axis=0, output_type=tf.int32)
-    return tf.where(tf.reduce_any(failed, axis=0), tf.gather(steps, first), 0)
+    num_steps = tf.shape(failed)[0]
+    never = tf.ones(tf.concat([[1], tf.shape(failed)[1:]], 0), tf.bool)
+    first = tf.argmax(tf.cast(tf.concat([failed, never], 0), tf.int32), 0, output_type=tf.int32)
+    return tf.where(first < num_steps, first + 1, 0)
 
 
 def _time_first(x, core_rank):

@@ -1,7 +1,10 @@
 """Differentiable factorisations and triangular algebra, fast in batches of small matrices."""
 
+from statespace import native
 from statespace.linalg_ops.cholesky import cholesky
 from statespace.linalg_ops.lq import lq
 from statespace.linalg_ops.triangular import triangular_solve
 
 __all__ = ["cholesky", "lq", "triangular_solve"]
+
+native.library()  # now, so that a SavedModel that contains the ops can be loaded from here on

@@ -54,7 +54,7 @@ def cholesky(a, *, on_failure="nan", return_info=False):
     return (l, info) if return_info else l
 
 
-def _factor_by_columns(a):
+def factor_by_columns(a):
     """L and status of ``[..., n, n]``: the column algorithm, in plain TensorFlow.
 
     Golub & Van Loan, Matrix Computations, 4th ed., algorithm 4.2.1 (outer-product form): column j
@@ -84,7 +84,7 @@ def _factor_by_columns(a):
 @tf.custom_gradient
 def cholesky_reference(a):
     """L and status of ``[..., n, n]``, with the gradient of ``adjoint_reference``."""
-    l, info = _factor_by_columns(a)
+    l, info = factor_by_columns(a)
     failed = info > 0
     l = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.constant(float("nan"), a.dtype), l)
 
@@ -119,7 +119,7 @@ def _sandwich(l, x):
 def copyltu(x):
     """The lower triangle copied to the upper."""
     lower = tf.linalg.band_part(x, -1, 0)
-    return lower + tf.linalg.matrix_transpose(tf.linalg.set_diag(lower, tf.zeros_like(x[..., 0])))
+    return lower + tf.linalg.matrix_transpose(lower - tf.linalg.band_part(x, 0, 0))
 
 
 @tf.RegisterGradient("StatespaceCholesky")

@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
+from statespace import native
+
 ON_FAILURE = ("nan", "raise")
 
 
@@ -55,16 +57,23 @@ def raise_where_failed(op: str, info: tf.Tensor, reason: str, outputs):
     if tf.executing_eagerly():
         _raise_eagerly(op, info.numpy(), reason)
         return outputs
+    if native.traced_for_xla():
+        return outputs
     flat = tf.reshape(info, [-1])
-    first = tf.where(flat > 0)[:1, 0]
-    # A single item has the empty index, which tf.unravel_index does not know.
-    index = first[:0] if info.shape.rank == 0 else tf.unravel_index(first, tf.shape(info, tf.int64))
+    # An item that did not fail, for where there are none, comes last and is found last.
+    first = tf.argmax(tf.cast(tf.concat([flat, [0]], 0) > 0, tf.int32), output_type=tf.int32)
     assertion = tf.debugging.Assert(
         tf.reduce_all(info <= 0),
-        [f"{op}: batch index", tf.reshape(index, [-1]), reason, tf.gather(flat, first)],
+        [f"{op}: batch index", _unravel(first, tf.shape(info)), reason, flat[first : first + 1]],
     )
     with tf.control_dependencies([assertion]):
         return tf.nest.map_structure(tf.identity, outputs)
+
+
+def _unravel(position, shape):
+    """The index of a flat position, as tf.unravel_index, but for scalars and empty shapes too."""
+    strides = tf.math.cumprod(shape, exclusive=True, reverse=True)
+    return position // tf.maximum(strides, 1) % tf.maximum(shape, 1)
 
 
 def _raise_eagerly(op, info, reason):

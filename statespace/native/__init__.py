@@ -45,13 +45,20 @@ def _load():
         reason = f"it does not load into TensorFlow {tf.__version__}: {error}"
         warnings.warn(f"The compiled library {LIBRARY_PATH}: {reason}. {_CURE}", stacklevel=2)
         return None, reason
-    _set_threads(tf)
+    if not hasattr(ops, "statespace_cholesky"):
+        return None, "it registered no ops (see standard error)"
     _load_bridge()
     return ops, None
 
 
-def _set_threads(tf):
-    """Gives the kernels' own pool the size the user gave TensorFlow's intra-op pool."""
+@functools.cache
+def _set_threads():
+    """Gives the kernels' own pool the size the user gave TensorFlow's intra-op pool.
+
+    At the first use of an op: until then the user may still set it.
+    """
+    import tensorflow as tf
+
     wanted = tf.config.threading.get_intra_op_parallelism_threads()
     wanted = wanted or int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0)
     api().set_num_threads(wanted or len(os.sched_getaffinity(0)))
@@ -108,8 +115,9 @@ def ops():
     That is: the library is missing or switched off, or the caller is being traced for XLA and XLA
     has no kernels: the bridge is not loaded, or the code may be for a GPU.
     """
-    if not _wanted or library() is None or (_traced_for_xla() and not _reaches_xla()):
+    if not _wanted or library() is None or (traced_for_xla() and not _reaches_xla()):
         return None
+    _set_threads()
     return library()
 
 
@@ -124,7 +132,8 @@ def _reaches_xla():
     return _bridge_failure is None and not tf.config.get_visible_devices("GPU")
 
 
-def _traced_for_xla():
+def traced_for_xla() -> bool:
+    """True inside a function that is being traced for ``jit_compile=True``, where that shows."""
     import tensorflow as tf
     from tensorflow.python.ops import control_flow_util
 

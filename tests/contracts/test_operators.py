@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import finite_differences
 
-from statespace import config
+from statespace import config, linalg_ops
 
 every_operator = pytest.mark.parametrize("operator", OPERATORS, ids=lambda op: op.name)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -253,3 +253,14 @@ def test_triangular_solve_broadcasts(batches):
     np.testing.assert_array_equal(x, y)
     for got, expected in zip(tape.gradient(x, [l, b]), tape.gradient(y, [l, b]), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-13, atol=1e-13)
+
+
+def test_lq_gradient_is_nan_at_a_singular_matrix(native):
+    a = tf.constant([[[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]], [[1.0, 0.0, 0.0], [1.0, 2.0, 3.0]]])
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        l, q = linalg_ops.lq(a)
+        total = tf.reduce_sum(l) + tf.reduce_sum(q)
+    gradient = tape.gradient(total, a)
+    assert np.all(np.isnan(gradient[0]))
+    assert np.all(np.isfinite(gradient[1]))

@@ -127,7 +127,8 @@ def test_unknown_regressors_at_missing_rows_do_no_harm(native):
         np.testing.assert_allclose(x, z, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-def test_hessian_vector_product(native):
+@pytest.mark.parametrize("graph", [False, True])
+def test_hessian_vector_product(graph, native):
     parameters, y = setup((2,), 2, 1, 2)
     names = NAMES[:4]
     directions = [np.random.default_rng(4).normal(size=parameters[x].shape) for x in names]
@@ -141,11 +142,14 @@ def test_hessian_vector_product(native):
         pairs = zip(tape.gradient(value, variables), directions, strict=True)
         return tf.add_n([tf.reduce_sum(g * d) for g, d in pairs])
 
+    def curvature(*arrays):
+        with tf.GradientTape() as tape:
+            tape.watch(arrays)
+            value = slope(*arrays)
+        return tape.gradient(value, arrays)
+
     arrays = [tf.constant(parameters[x]) for x in names]
-    with tf.GradientTape() as tape:
-        tape.watch(arrays)
-        value = slope(*arrays)
-    pairs = zip(tape.gradient(value, arrays), directions, strict=True)
+    pairs = zip((tf.function(curvature) if graph else curvature)(*arrays), directions, strict=True)
     got = sum(np.sum(g * d) for g, d in pairs)
     expected = finite_differences.directional(slope, arrays, directions)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
@@ -179,3 +183,17 @@ def test_float32_gradient(native):
         value = tf.reduce_sum(ss.log_likelihood(model, y.astype(np.float32)))
     for x, z in zip(tape.gradient(value, variables), expected[:-1], strict=True):
         np.testing.assert_allclose(x, z, rtol=0, atol=2e-4 * np.max(np.abs(z)))
+
+
+def test_forward_mode(native):
+    parameters, y = setup((), 2, 1, 1)
+    scale = tf.constant(parameters["observation_scale"])
+
+    def value(scale):
+        return ss.log_likelihood(build(parameters | {"observation_scale": scale}), y)
+
+    direction = tf.ones_like(scale)
+    with tf.autodiff.ForwardAccumulator(scale, direction) as accumulator:
+        result = value(scale)
+    expected = finite_differences.directional(value, [scale], [direction])
+    np.testing.assert_allclose(accumulator.jvp(result), expected, rtol=1e-7)

@@ -124,6 +124,59 @@ def test_status_names_the_step_of_a_nan(native):
     np.testing.assert_array_equal(result.info, [0, 4, 0, 0, 2, 0])
 
 
+def test_overflow_is_a_failure(parameters, native):
+    y = np.zeros((3, T, 2))
+    y[1, 2, 0] = 1e200
+    result = ss.kalman_filter(build(parameters), y)
+    np.testing.assert_array_equal(result.info, [0, 3, 0])
+    np.testing.assert_array_equal(np.isnan(result.log_likelihood), [False, True, False])
+
+
+def test_numbers_nobody_uses_may_be_nan(native):
+    """The transition beyond the data, and the regressors of a component never observed."""
+    rng = np.random.default_rng(9)
+    parameters = random_parameters(rng, 2, 2, lead=(T,))
+    parameters["observation_matrix"] = rng.normal(size=(2, 2))
+    y = random_data(rng, (3,), T, 2)
+    y[..., 1] = np.nan
+
+    def run(parameters):
+        variables = [tf.constant(parameters[name]) for name in NAMES]
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            ssm = build(dict(zip(NAMES, variables, strict=True)))
+            value = tf.reduce_sum(ss.log_likelihood(ssm, y))
+        result = ss.kalman_smoother(ssm, y)
+        return [*tape.gradient(value, variables), *result]
+
+    expected = run(parameters)
+    parameters["observation_matrix"][1] = np.nan
+    for name in ("transition_matrix", "transition_scale", "transition_offset"):
+        parameters[name][T - 1] = np.nan
+    for x, z in zip(run(parameters), expected, strict=True):
+        np.testing.assert_allclose(x, z, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("lead", [(), (0,), (3,), (2, 3)])
+@pytest.mark.parametrize("mode", ["eager", "graph", "jit"])
+def test_raise_is_silent_where_nothing_failed(parameters, lead, mode):
+    def run(y):
+        return ss.log_likelihood(build(parameters), y, on_failure="raise")
+
+    wrap = {"eager": lambda f: f, "graph": tf.function}
+    wrap["jit"] = lambda f: tf.function(f, jit_compile=True)
+    y = random_data(np.random.default_rng(10), lead, T, 2)
+    np.testing.assert_allclose(wrap[mode](run)(y), ss.log_likelihood(build(parameters), y))
+
+
+def test_raise_inside_a_graph_names_the_first_failure(native):
+    a = np.stack([np.stack([np.eye(2)] * 3)] * 2)
+    a[1, 2] = [[1.0, 2.0], [2.0, 1.0]]
+    function = tf.function(lambda a: ss.linalg_ops.cholesky(a, on_failure="raise"))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"cholesky.*\[1 2\].*\[2\]"):
+        function(a)
+
+
 def test_raise_names_series_and_step(native):
     parameters, y = failing(2)
     for infer in (ss.log_likelihood, ss.kalman_filter, ss.kalman_smoother):
@@ -169,6 +222,7 @@ def test_empty_batch_and_no_steps(parameters):
             "mixed dtypes: .*initial_scale is float32",
         ),
         ({"transition_matrix": "F"}, "transition_matrix is not an array of numbers"),
+        ({"initial_mean": None}, "initial_mean is None"),
     ],
 )
 def test_model_refuses_by_name(parameters, change, message):
@@ -184,6 +238,8 @@ def test_model_refuses_by_name(parameters, change, message):
         (np.zeros((5, 2), np.float32), {}, "y is float32, the model is float64"),
         (np.zeros((5, 2)), {"mask": np.ones(4, bool)}, r"mask has shape \(4,\)"),
         (np.zeros((5, 2)), {"mask": np.ones((5, 2))}, "mask is float64; it must be bool"),
+        (np.zeros((2, 2, 2)), {"mask": np.ones((2, 2), bool)}, "mask .* fits y .* both as"),
+        ("abc", {}, "y is not an array of numbers"),
         (np.zeros((5, 2)), {"algorithm": "fast"}, "algorithm is 'fast'"),
         (np.zeros((5, 2)), {"on_failure": "ignore"}, "on_failure is 'ignore'"),
     ],
@@ -203,8 +259,23 @@ def test_time_and_batch_axes_are_told_apart():
         ss.log_likelihood(build(random_parameters(rng, 2, 2, lead=(3, 1))), y)
 
 
+def test_covariances_refuse_by_name(parameters):
+    rest = {
+        name: parameters[name]
+        for name in ("transition_matrix", "observation_matrix", "initial_mean")
+    }
+    good = {f"{name}_covariance": np.eye(2) for name in ("transition", "observation", "initial")}
+    ss.LinearGaussianSSM.from_covariances(**rest, **good)
+    for name in good:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name}.*leading minor 1"):
+            ss.LinearGaussianSSM.from_covariances(**rest, **(good | {name: -np.eye(2)}))
+        with pytest.raises(ValueError, match=f"{name} has shape"):
+            ss.LinearGaussianSSM.from_covariances(**rest, **(good | {name: np.ones((1, 2))}))
+
+
 def test_forecast_refuses_by_name(parameters):
     y = np.zeros((T, 2))
+    assert ss.forecast(build(parameters), y, np.uint8(3)).state_mean.shape == (3, 2)
     for horizon in (0, -1, 2.0, True):
         with pytest.raises(ValueError, match="horizon"):
             ss.forecast(build(parameters), y, horizon)

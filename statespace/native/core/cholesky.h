@@ -11,8 +11,8 @@ namespace STATESPACE_ISA {
 
 // Factorises a[n, n], lower triangle read, into l[n, n]; the upper triangle of l becomes zero.
 //
-// Returns the status per lane as a number: 0, or the (1-based) leading minor that is not positive and
-// finite; l is NaN throughout in such a lane. l may be a.
+// Returns the status per lane as a number: 0, or the (1-based) leading minor that is not positive
+// and finite; l is NaN throughout in such a lane. l may be a.
 template <class V, class N>
 inline V cholesky(N n, const V* a, V* l) {
   using T = ScalarOf<V>;
@@ -40,7 +40,8 @@ inline V cholesky(N n, const V* a, V* l) {
 
 // Cotangent a_bar[n, n] of A from that of L, l_bar: L^-T copyltu(L' l_bar) L^-1 / 2, where copyltu
 // copies the lower triangle to the upper (Seeger et al., arXiv:1710.08717, section 3.1; derivation
-// beside `adjoint_reference` in linalg_ops/cholesky.py). A lane with l_bar = 0 gets zero, whatever L.
+// beside `adjoint_reference` in linalg_ops/cholesky.py). A lane with l_bar = 0 gets zero, whatever
+// L.
 template <class V, class N>
 inline void cholesky_adjoint(N n, const V* l, const V* l_bar, V* a_bar) {
   const V half = splat<V>(ScalarOf<V>(0.5));

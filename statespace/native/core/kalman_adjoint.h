@@ -1,10 +1,11 @@
 // One step of the filter backwards: cotangents of its inputs from those of its outputs.
 //
-// The log-likelihood's gradient needs no tape but the predicted moments. With r and N the cotangents of
-// the *next* predicted mean and covariance (N symmetric, <N, dP> the differential), a step undoes the
-// prediction and then the update. For a log-likelihood with unit weights, N = (r r' - N_DK) / 2 in
-// terms of the r, N_DK of Durbin & Koopman's disturbance smoother (section 4.4), and what follows is
-// their score (section 7.3); in the form used here it also holds for weights that differ by step.
+// The log-likelihood's gradient needs no tape but the predicted moments. With r and N the
+// cotangents of the *next* predicted mean and covariance (N symmetric, <N, dP> the differential), a
+// step undoes the prediction and then the update. For a log-likelihood with unit weights, N = (r r'
+// - N_DK) / 2 in terms of the r, N_DK of Durbin & Koopman's disturbance smoother (section 4.4), and
+// what follows is their score (section 7.3); in the form used here it also holds for weights that
+// differ by step.
 //
 // Derivation, with e = S^-1 v, K = P H' S^-1, a_f = a + K v, P_f = P - K S K', l the log-density:
 //   1. a+ = F a_f + b, P+ = F P_f F' + G G':
@@ -81,15 +82,16 @@ inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precisio
 }
 
 // Undoes one step. a, p: the predicted moments it started from; r[n], cov[n, n]: cotangents of the
-// next predicted moments, replaced by those of a and p. weight: cotangent of the step's log-density.
+// next predicted moments, replaced by those of a and p. weight: cotangent of the step's
+// log-density.
 template <class V, class N, class M>
 inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
                            const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
                            const V* a, const V* p, const V& weight, V* r, V* cov,
                            const KalmanCotangents<V>& bar, V* work) {
   const V two = splat<V>(ScalarOf<V>(2)), half = splat<V>(ScalarOf<V>(0.5));
-  V* const nf = work;               // N F, then scratch [n, n]
-  V* const n_filtered = nf + n * n;  // N_f [n, n]
+  V* const nf = work;                  // N F, then scratch [n, n]
+  V* const n_filtered = nf + n * n;    // N_f [n, n]
   V* const gain = n_filtered + n * n;  // K' [m, n]
   V* const k_n = gain + m * n;         // K' N_f [m, n]
   V* const cross = k_n + m * n;        // (P H')_bar', then Z [m, n]

@@ -1,8 +1,8 @@
 // One step of the Kalman filter in covariance form: measurement update and prediction.
 //
-// Notation of Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.3: a, P
-// are the predicted moments, H the observation matrix, v the innovation, S = L L' its covariance,
-// K = P H' S^-1 the gain. All matrices are row-major, symmetric ones stored whole.
+// Notation of Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.3:
+// a, P are the predicted moments, H the observation matrix, v the innovation, S = L L' its
+// covariance, K = P H' S^-1 the gain. All matrices are row-major, symmetric ones stored whole.
 #ifndef STATESPACE_NATIVE_CORE_KALMAN_FILTER_H_
 #define STATESPACE_NATIVE_CORE_KALMAN_FILTER_H_
 
@@ -27,8 +27,8 @@ struct KalmanParameters {
   V* d;            // observation offset [m]
 };
 
-// What an update leaves for the prediction and for the way back. Rows of missing components are zero
-// in v, z and w, and those of the identity in l.
+// What an update leaves for the prediction and for the way back. Rows of missing components are
+// zero in v, z and w, and those of the identity in l.
 template <class V>
 struct KalmanUpdate {
   V* observed;  // [m] 1 or 0
@@ -48,7 +48,7 @@ inline int64_t kalman_parameters_size(int64_t n, int64_t m, int64_t k, int64_t r
   return 3 * n * n + n * k + m * n + m * r + m * m + n + m;
 }
 inline int64_t kalman_update_size(int64_t n, int64_t m) {
-  return 4 * m + 2 * m * m + m * n + n + n * n + m;
+  return 4 * m + 2 * m * m + m * n + n + n * n;
 }
 
 // Lays the arrays out in `memory` and returns what follows them.
@@ -122,7 +122,6 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
       out.l[i * m + j] = sum * out.inverse[j];
     }
   }
-  out.ok = ok;
 
   // z = L^-1 v, w = L^-1 H P, and the filtered moments a + w'z, P - w'w.
   for (int i = 0; i < m; ++i) {
@@ -135,15 +134,19 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
       }
     }
     out.z[i] = sum * out.inverse[i];
+    const V square = out.z[i] * out.z[i];
+    ok = mask_and(ok, is_finite(square));
     for (int j = 0; j < n; ++j) out.w[i * n + j] = out.w[i * n + j] * out.inverse[i];
   }
+  out.ok = ok;
   for (int i = 0; i < n; ++i) {
     V sum = a[i];
     for (int k = 0; k < m; ++k) sum = mul_add(out.w[k * n + i], out.z[k], sum);
     out.a[i] = sum;
     for (int j = 0; j <= i; ++j) out.p[i * n + j] = p[i * n + j];
   }
-  multiply<Into::kSubtract, Part::kLower>(n, n, m, transposed<V>(out.w, n), rows<V>(out.w, n), out.p);
+  multiply<Into::kSubtract, Part::kLower>(n, n, m, transposed<V>(out.w, n), rows<V>(out.w, n),
+                                          out.p);
   mirror(n, out.p);
 }
 

@@ -19,17 +19,16 @@ inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
   return 3 * n * n + 2 * m * n + 2 * m + n;
 }
 
-// r[n] and cov[n, n] are r_t and N_t of Durbin & Koopman, section 4.4, as they come from step t + 1;
-// they are replaced by those of step t. next_p: the predicted covariance of step t + 1.
+// r[n] and cov[n, n] are r_t and N_t of Durbin & Koopman, section 4.4, as they come from step t +
+// 1; they are replaced by those of step t. next_p: the predicted covariance of step t + 1.
 //
 // The smoothed moments are formed from the *filtered* ones, a_f + P_f F'r and P_f - P_f F'N F P_f:
 // equal to a + P r_{t-1} and P - P N_{t-1} P, without their cancellation after a vague start.
 template <class V, class N, class M>
-inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model,
-                          const KalmanUpdate<V>& update, const V* next_p, V* r, V* cov,
-                          const SmoothedMoments<V>& out, V* work) {
-  V* const x = work;                 // scratch [n, n]
-  V* const n_filtered = x + n * n;   // F' N F [n, n]
+inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
+                          const V* next_p, V* r, V* cov, const SmoothedMoments<V>& out, V* work) {
+  V* const x = work;                   // scratch [n, n]
+  V* const n_filtered = x + n * n;     // F' N F [n, n]
   V* const keep = n_filtered + n * n;  // I - K H [n, n]
   V* const gain = keep + n * n;        // K' [m, n]
   V* const whitened = gain + m * n;    // L^-1 H [m, n]
@@ -86,7 +85,8 @@ inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model,
   }
   multiply(n, n, n, rows<V>(n_filtered, n), rows<V>(keep, n), x);
   multiply<Into::kSet, Part::kLower>(n, n, n, transposed<V>(keep, n), rows<V>(x, n), cov);
-  multiply<Into::kAdd, Part::kLower>(n, n, m, transposed<V>(whitened, n), rows<V>(whitened, n), cov);
+  multiply<Into::kAdd, Part::kLower>(n, n, m, transposed<V>(whitened, n), rows<V>(whitened, n),
+                                     cov);
   mirror(n, cov);
 }
 

@@ -20,9 +20,9 @@ inline V power_of_two_scale(const V& x) {
   return select<V>(scale < least, least, select<V>(scale > most, most, scale));
 }
 
-// The reflector H = I - tau v v', v[0] = 1, that maps the row x[count] to (beta, 0, ..., 0). x becomes
-// v with beta in place of v[0]. Entries are scaled before they are squared, so that norms neither
-// under- nor overflow.
+// The reflector H = I - tau v v', v[0] = 1, that maps the row x[count] to (beta, 0, ..., 0). x
+// becomes v with beta in place of v[0]. Entries are scaled before they are squared, so that norms
+// neither under- nor overflow.
 template <class V>
 inline V make_reflector(int count, V* x) {
   const V one = splat<V>(ScalarOf<V>(1));
@@ -56,8 +56,8 @@ inline void apply_reflector(int count, const V& tau, const V* v, V* row) {
 }
 
 // Factorises a[m, n], m <= n, into l[m, m], lower triangular with non-negative diagonal, and, if
-// kWithQ, q[m, n] with orthonormal rows. `work` holds m * n + m numbers. A lane of a with an infinity
-// or a NaN becomes NaN in l and q.
+// kWithQ, q[m, n] with orthonormal rows. `work` holds m * n + m numbers. A lane of a with an
+// infinity or a NaN becomes NaN in l and q.
 //
 // Householder reflectors from the right, Golub & Van Loan, Matrix Computations, 4th ed., 5.2.2.
 template <bool kWithQ, class V, class M, class N>
@@ -83,8 +83,8 @@ inline void lq(M m, N n, const V* a, V* l, V* q, V* work) {
     for (int i = j; i < m; ++i) l[i * m + j] = mul_add(sign, v[i * n + j], spoil);
   }
   if constexpr (kWithQ) {
-    // Q is the first m rows of H_{m-1} ... H_0: from the last reflector on, row i is e_i H_i and the
-    // rows below it are carried along. Then row i takes the sign of column i of L.
+    // Q is the first m rows of H_{m-1} ... H_0: from the last reflector on, row i is e_i H_i and
+    // the rows below it are carried along. Then row i takes the sign of column i of L.
     for (int i = m - 1; i >= 0; --i) {
       V* const row = q + i * n;
       for (int j = 0; j < n; ++j) row[j] = V();
@@ -100,8 +100,9 @@ inline void lq(M m, N n, const V* a, V* l, V* q, V* work) {
 
 // Cotangent a_bar[m, n] of A from those of L and Q: L^-T [q_bar + copyltu(L' l_bar - q_bar Q') Q]
 // (Seeger et al., arXiv:1710.08717, section 3.3; derivation beside `adjoint_reference` in
-// linalg_ops/lq.py). q_bar may be null for zero. `work` holds m * m numbers. A lane whose cotangents
-// are all zero gets zero.
+// linalg_ops/lq.py). q_bar may be null for zero. `work` holds m * m numbers. A lane whose
+// cotangents are all zero gets zero; any other lane with a zero on the diagonal of L, where the
+// factors are not differentiable, NaN throughout.
 template <class V, class M, class N>
 inline void lq_adjoint(M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar, V* a_bar,
                        V* work) {
@@ -121,6 +122,12 @@ inline void lq_adjoint(M m, N n, const V* l, const V* q, const V* l_bar, const V
   for (int i = 0; i < m * n; ++i) a_bar[i] = q_bar != nullptr ? q_bar[i] : V();
   multiply<Into::kAdd>(m, n, m, rows<V>(work, m), rows(q, n), a_bar);
   substitute(m, n, transposed(l, m), Order::kBackward, a_bar, n, 1);
+  V spoil = V();
+  for (int i = 0; i < m; ++i) {
+    const V nan = splat<V>(std::numeric_limits<ScalarOf<V>>::quiet_NaN());
+    spoil = select<V>(l[i * m + i] == V(), nan, spoil);
+  }
+  for (int i = 0; i < m * n; ++i) a_bar[i] = select<V>(spoil == V(), a_bar[i], spoil);
   zero_lanes(m * n, unused, a_bar);
 }
 

@@ -78,9 +78,9 @@ inline void multiply_columns(K k, const View<V>& a, int i, const View<V>& b, int
 // C = A B, C += A B or C -= A B, for C[m, n] row-major, A[m, k], B[k, n]. With Part::kLower only
 // entries on and below the diagonal are computed (C is square) and the others left alone.
 //
-// Four registers of columns at a time: each entry of A is read once for all of them, and they stay in
-// place until they are done. Every entry is summed in the same order, whatever it shares a register
-// with.
+// Four registers of columns at a time: each entry of A is read once for all of them, and they stay
+// in place until they are done. Every entry is summed in the same order, whatever it shares a
+// register with.
 template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
 inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c) {
   for (int i = 0; i < m; ++i) {

@@ -1,12 +1,12 @@
 // Arithmetic on one number or on several side by side: the type V of every core function.
 //
-// V is a floating-point number, or a GCC vector of W of them whose lanes are W different matrices or
-// series. Both round alike, lane by lane: products and sums are fused through `mul_add` alone and
-// never by the compiler's choice (-ffp-contract=off), so a batch equals its members one by one to
-// the last bit.
+// V is a floating-point number, or a GCC vector of W of them whose lanes are W different matrices
+// or series. Both round alike, lane by lane: products and sums are fused through `mul_add` alone
+// and never by the compiler's choice (-ffp-contract=off), so a batch equals its members one by one
+// to the last bit.
 //
-// The kernels are compiled once per instruction set. Each copy lives in a namespace of its own, or the
-// linker would merge them and old processors meet new instructions.
+// The kernels are compiled once per instruction set. Each copy lives in a namespace of its own, or
+// the linker would merge them and old processors meet new instructions.
 #ifndef STATESPACE_NATIVE_CORE_SIMD_H_
 #define STATESPACE_NATIVE_CORE_SIMD_H_
 

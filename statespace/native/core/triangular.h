@@ -11,8 +11,8 @@ namespace STATESPACE_ISA {
 
 enum class Order { kForward, kBackward };
 
-// X = T^-1 X for triangular T[n, n], lower with Order::kForward, upper with kBackward. Entry (i, j) of
-// X[n, k] is x[i * row + j * column].
+// X = T^-1 X for triangular T[n, n], lower with Order::kForward, upper with kBackward. Entry (i, j)
+// of X[n, k] is x[i * row + j * column].
 template <class V, class N, class K>
 inline void substitute(N n, K k, const View<V>& t, Order order, V* x, int64_t row, int64_t column) {
   for (int step = 0; step < n; ++step) {
@@ -41,8 +41,8 @@ struct TriangularSides {
   Order order() const { return lower != transposed() ? Order::kForward : Order::kBackward; }
 };
 
-// x = b solved, for l[n, n] and b, x[n, k], or [k, n] on the right side. NaN throughout in the lanes
-// where the diagonal of l has a zero.
+// x = b solved, for l[n, n] and b, x[n, k], or [k, n] on the right side. NaN throughout in the
+// lanes where the diagonal of l has a zero.
 template <class V, class N>
 inline void triangular_solve(N n, int k, TriangularSides sides, const V* l, const V* b, V* x) {
   using T = ScalarOf<V>;
@@ -60,8 +60,8 @@ inline void triangular_solve(N n, int k, TriangularSides sides, const V* l, cons
 }
 
 // Cotangents of L and B from that of X (derivation beside `adjoint_reference` in
-// linalg_ops/triangular.py): b_bar = op(L)^-T x_bar, and l_bar = -b_bar x', or its transpose, within
-// the triangle of L.
+// linalg_ops/triangular.py): b_bar = op(L)^-T x_bar, and l_bar = -b_bar x', or its transpose,
+// within the triangle of L.
 template <class V, class N>
 inline void triangular_solve_adjoint(N n, int k, TriangularSides sides, const V* l, const V* x,
                                      const V* x_bar, V* l_bar, V* b_bar) {

@@ -1,8 +1,8 @@
 // The C interface of the compiled library: everything the XLA bridge needs to know about the ops.
 //
-// `_statespace.so` exports one function, `statespace_api`. The table it returns describes every op and
-// runs it on host buffers. Only C types cross this boundary, so the bridge may be built by another
-// compiler, at another time, against any TensorFlow.
+// `_statespace.so` exports one function, `statespace_api`. The table it returns describes every op
+// and runs it on host buffers. Only C types cross this boundary, so the bridge may be built by
+// another compiler, at another time, against any TensorFlow.
 #ifndef STATESPACE_NATIVE_OPS_API_H_
 #define STATESPACE_NATIVE_OPS_API_H_
 
@@ -20,8 +20,8 @@ extern "C" {
 // Element types, numbered as TensorFlow numbers them.
 enum { STATESPACE_FLOAT32 = 1, STATESPACE_FLOAT64 = 2, STATESPACE_INT32 = 3 };
 
-// A dense row-major tensor. `dims` holds -1 for an unknown dimension and `rank` is -1 for an unknown
-// rank; both occur only in shape inference, where `data` is null.
+// A dense row-major tensor. `dims` holds -1 for an unknown dimension and `rank` is -1 for an
+// unknown rank; both occur only in shape inference, where `data` is null.
 typedef struct {
   void* data;
   int32_t dtype;
@@ -50,12 +50,13 @@ typedef struct {
   int32_t (*infer)(int32_t op, const StatespaceTensor* inputs, StatespaceTensor* outputs,
                    char* message, size_t message_size);
 
-  // Checks every shape again and computes `outputs`, whose buffers the caller has allocated with the
-  // inferred shapes. `attrs` holds one byte (0 or 1) per attribute. Returns as `infer` does.
+  // Checks every shape again and computes `outputs`, whose buffers the caller has allocated with
+  // the inferred shapes. `attrs` holds one byte (0 or 1) per attribute. Returns as `infer` does.
   int32_t (*run)(int32_t op, const StatespaceTensor* inputs, const StatespaceTensor* outputs,
                  const uint8_t* attrs, char* message, size_t message_size);
 
-  // Name of the instruction set the kernels run on ("avx2", "baseline") and size of the thread pool.
+  // Name of the instruction set the kernels run on ("avx2", "baseline") and size of the thread
+  // pool.
   const char* (*simd_level)(void);
   int32_t (*num_threads)(void);
   void (*set_num_threads)(int32_t num_threads);

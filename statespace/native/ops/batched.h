@@ -58,7 +58,8 @@ void run_batched(const Call& call) {
       run_group<typename decltype(group)::Value, Op>(c.call, group);
     });
   };
-  const double nanoseconds = static_cast<double>(context.width) * (10 + Op::flops(call));
+  const double nanoseconds =
+      static_cast<double>(context.width) * (10 + Op::flops(call));  // 1 GFLOP/s
   parallel_for((call.batch + context.width - 1) / context.width, nanoseconds, range, &context);
 }
 

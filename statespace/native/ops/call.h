@@ -11,15 +11,17 @@ namespace statespace {
 struct Operand {
   void* data;
   int32_t dtype;
-  int64_t core_size;     // numbers per item and step
-  int64_t step_stride;   // numbers between steps; 0 if there is no time axis, or one of length 1
-  int64_t item_size;     // numbers per batch item: core_size, times the steps if there is a time axis
+  int64_t core_size;    // numbers per item and step
+  int64_t step_stride;  // numbers between steps; 0 if there is no time axis, or one of length 1
+  int64_t item_size;  // numbers per batch item: core_size, times the steps if there is a time axis
   int64_t num_elements;  // of the whole tensor
-  const int64_t* offsets;  // of each batch item in numbers; null where item i lies at i * item_size
-  bool shared;             // several batch items may lie at the same place
+  int64_t item_stride;   // numbers between batch items: item_size, or 0 where there is only one
+  const int64_t*
+      offsets;  // of each batch item in numbers; null where item i lies at i * item_stride
+  bool shared;  // several batch items may lie at the same place
 
   int64_t offset(int64_t item) const {
-    return offsets != nullptr ? offsets[item] : item * item_size;
+    return offsets != nullptr ? offsets[item] : item * item_stride;
   }
   template <class T>
   T* item(int64_t index) const {
@@ -47,8 +49,6 @@ struct KernelEntry {
   Kernel float32;
   Kernel float64;
 };
-
-
 
 }  // namespace statespace
 

@@ -3,9 +3,9 @@
 namespace statespace {
 
 // The model as every Kalman op takes it, in the order of statespace.ssm.PARAMETERS.
-#define STATESPACE_MODEL                                                             \
-  "y[T,m] transition_matrix[T?,n,n] transition_scale[T?,n,k] "                       \
-  "observation_matrix[T?,m,n] observation_scale[T?,m,r] transition_offset[T?,n] "    \
+#define STATESPACE_MODEL                                                          \
+  "y[T,m] transition_matrix[T?,n,n] transition_scale[T?,n,k] "                    \
+  "observation_matrix[T?,m,n] observation_scale[T?,m,r] transition_offset[T?,n] " \
   "observation_offset[T?,m] initial_mean[n] initial_scale[n,p]"
 
 const OpDeclaration kDeclarations[] = {

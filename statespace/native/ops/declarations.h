@@ -4,8 +4,8 @@
 
 namespace statespace {
 
-// Operands are written as names with their core axes, e.g. "l[n,n] b[n,k]". Batch axes come before the
-// core axes and broadcast over all inputs.
+// Operands are written as names with their core axes, e.g. "l[n,n] b[n,k]". Batch axes come before
+// the core axes and broadcast over all inputs.
 //   letter      sizes with the same letter agree
 //   letter?     this axis may also have length 1, or, if it is the first, be absent
 //   letter-1    (outputs) one less

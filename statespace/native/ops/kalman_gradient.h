@@ -11,8 +11,10 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 // Gradients of operands that several series share are summed by a fixed partition of the batch into
-// so many chunks, each with a copy of its own: the result does not depend on the number of threads.
+// chunks, each with a copy of its own: the result does not depend on the number of threads. There
+// are at most so many chunks, which also bounds the threads at work, and bytes of copies.
 constexpr int64_t kMostChunks = 16;
+constexpr int64_t kMostCopyBytes = int64_t{64} << 20;
 
 // Where the gradient of one operand goes.
 struct GradientTarget {
@@ -39,7 +41,8 @@ class CotangentWriter {
       store(target.output, group_, step, cotangent);
     } else {
       for (int lane = 0; lane < group_.count; ++lane) {
-        T* const dst = target.output.item<T>(group_.first + lane) + step * target.output.step_stride;
+        T* const dst =
+            target.output.item<T>(group_.first + lane) + step * target.output.step_stride;
         for (int64_t i = 0; i < count; ++i) dst[i] += get_lane(cotangent[i], lane);
       }
     }
@@ -94,8 +97,7 @@ void kalman_gradient(const Call& call, const GradientTarget* targets, const Grou
   set_zero(n, r);
   set_zero(square, cov);
   for (int64_t step = num_steps - 1; step >= 0; --step) {
-    run.load_step(step, step == num_steps - 1);
-    run.repeat_update(tape.mean(step), tape.covariance(step));
+    run.repeat_update(step, tape.mean(step), tape.covariance(step));
     V weight = V();
     load(weights, group, step, &weight);
     kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), run.update(),
@@ -108,8 +110,7 @@ void kalman_gradient(const Call& call, const GradientTarget* targets, const Grou
   }
   // d <N, S S'> = <2 N S, dS>.
   const int columns = run.initial_noise();
-  multiply(n, columns, n, rows<V>(cov, n), rows(run.initial_scale(), columns),
-           bars[kInitialScale]);
+  multiply(n, columns, n, rows<V>(cov, n), rows(run.initial_scale(), columns), bars[kInitialScale]);
   for (int64_t i = 0; i < int64_t{n} * columns; ++i) {
     bars[kInitialScale][i] = bars[kInitialScale][i] + bars[kInitialScale][i];
   }
@@ -125,8 +126,6 @@ template <class T>
 void run_kalman_gradient(const Call& call) {
   const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
   const int64_t groups = (call.batch + width - 1) / width;
-  const int64_t chunks = groups < kMostChunks ? groups : kMostChunks;
-
   // The first chunk adds into the outputs themselves, each other one into a copy.
   int64_t copy_size = 0;
   for (int i = 0; i < kNumModelOperands; ++i) {
@@ -135,6 +134,9 @@ void run_kalman_gradient(const Call& call) {
     T* const data = static_cast<T*>(output.data);
     for (int64_t j = 0; j < output.num_elements; ++j) data[j] = T(0);
   }
+  int64_t chunks = groups < kMostChunks ? groups : kMostChunks;
+  const int64_t affordable = copy_size > 0 ? kMostCopyBytes / (copy_size * sizeof(T)) : chunks;
+  if (chunks > affordable + 1) chunks = affordable + 1;
   struct Copies {
     T* data;
     explicit Copies(int64_t size) : data(new T[size]()) {}

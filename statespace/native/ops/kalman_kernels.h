@@ -100,8 +100,16 @@ struct KalmanLogLikelihoodOp {
 
 // Filter and smoother write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
 struct KalmanFilterOp {
-  enum Output { kTotal, kFilteredMean, kFilteredCovariance, kMean, kCovariance, kInnovation,
-                kInnovationCovariance, kInfo };
+  enum Output {
+    kTotal,
+    kFilteredMean,
+    kFilteredCovariance,
+    kMean,
+    kCovariance,
+    kInnovation,
+    kInnovationCovariance,
+    kInfo
+  };
 
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
@@ -158,8 +166,7 @@ struct KalmanSmootherOp {
     set_zero(square, cov);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
       const bool last = step == num_steps - 1;
-      run.load_step(step, last);
-      run.repeat_update(tape.mean(step), tape.covariance(step));
+      run.repeat_update(step, tape.mean(step), tape.covariance(step));
       const V* const next = tape.covariance(last ? step : step + 1);
       kalman_smooth(n, m, run.model(), run.update(), next, r, cov, moments, work);
       store(call.outputs[kMean], group, step, moments.mean);

@@ -1,5 +1,5 @@
-// A series' way through the filter: loads the parameters of each step, runs the recursion forward, and
-// keeps what the way back needs.
+// A series' way through the filter: loads the parameters of each step, runs the recursion forward,
+// and keeps what the way back needs.
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_MODEL_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_MODEL_H_
 
@@ -61,12 +61,12 @@ class KalmanRun {
 
   static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
-    return kalman_parameters_size(n, m, call.size('k'), call.size('r')) +
-           kalman_update_size(n, m) + m + n + 2 * n * n + n * call.size('p');
+    return kalman_parameters_size(n, m, call.size('k'), call.size('r')) + kalman_update_size(n, m) +
+           m + n + 2 * n * n + n * call.size('p');
   }
 
-  // Runs the filter; after each update calls on_update(step). Returns the status per lane as a number:
-  // 0, or 1 + the step that failed.
+  // Runs the filter; after each update calls on_update(step). Returns the status per lane as a
+  // number: 0, or 1 + the step that failed.
   template <class OnUpdate>
   V forward(OnUpdate&& on_update) {
     V info = V();
@@ -100,17 +100,32 @@ class KalmanRun {
       }
     }
     if (fresh(kG, model_.g)) noise_covariance<Part::kAll>(n_, noise_, model_.g, model_.q);
-    if (fresh(kH, model_.h) && operands_[kH].step_stride != 0) drop_missing(n_, model_.h);
+    fresh(kH, model_.h);
     if (fresh(kC, model_.c)) {
-      if (operands_[kC].step_stride != 0) drop_missing(observation_noise_, model_.c);
       noise_covariance<Part::kLower>(m_, observation_noise_, model_.c, model_.r);
     }
     fresh(kB, model_.b);
     fresh(kD, model_.d);
   }
 
-  // The update of a step again, from its predicted moments.
-  void repeat_update(const V* a, const V* p) {
+  // The update of a step again on the way back, from its predicted moments.
+  //
+  // Numbers that are not finite are cleared first: where the series did not fail they belong to
+  // missing components (an unknown regressor, say) or to the transition beyond the data, and the
+  // products of the way back would carry them on, since zero times NaN is NaN.
+  void repeat_update(int64_t step, const V* a, const V* p) {
+    const bool last = step == num_steps_ - 1;
+    load_step(step, last);
+    if (last || operands_[kH].step_stride != 0) clear_not_finite(m_ * n_, model_.h);
+    if (last || operands_[kC].step_stride != 0) {
+      clear_not_finite(m_ * observation_noise_, model_.c);
+      clear_not_finite(m_ * m_, model_.r);
+    }
+    if (last) {
+      clear_not_finite(n_ * n_, model_.f);
+      clear_not_finite(n_ * n_, model_.f_transpose);
+      clear_not_finite(n_ * noise_, model_.g);
+    }
     kalman_update(n_, m_, model_, y_, a, p, update_);
   }
 
@@ -124,16 +139,8 @@ class KalmanRun {
   int initial_noise() const { return initial_noise_; }
 
  private:
-  // A row that belongs to a missing component may hold NaN, such as an unknown regressor; zero
-  // times that would be NaN.
-  void drop_missing(int columns, V* x) {
-    for (int i = 0; i < m_; ++i) {
-      const Mask<V> seen = y_[i] == y_[i];
-      for (int j = 0; j < columns; ++j) {
-        V& entry = x[i * columns + j];
-        entry = select<V>(seen, entry, select<V>(is_finite(entry), entry, V()));
-      }
-    }
+  static void clear_not_finite(int count, V* x) {
+    for (int i = 0; i < count; ++i) x[i] = select<V>(is_finite(x[i]), x[i], V());
   }
 
   N n_;

@@ -11,9 +11,9 @@
 namespace statespace {
 
 // Tables end with a null name.
-#define STATESPACE_KERNEL_TABLES                 \
-  extern const KernelEntry kLinalgKernels[];     \
-  extern const KernelEntry kKalmanKernels[];     \
+#define STATESPACE_KERNEL_TABLES             \
+  extern const KernelEntry kLinalgKernels[]; \
+  extern const KernelEntry kKalmanKernels[]; \
   extern const KernelEntry kKalmanGradientKernels[];
 
 namespace baseline {

@@ -8,8 +8,8 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// The batch items that fill the lanes of V. A group at the end of the batch may have fewer items than
-// lanes; the lanes left over repeat the last item and are never stored.
+// The batch items that fill the lanes of V. A group at the end of the batch may have fewer items
+// than lanes; the lanes left over repeat the last item and are never stored.
 template <class V>
 struct Group {
   using Value = V;
@@ -66,7 +66,7 @@ inline void load(const Operand& operand, const Group<V>& group, int64_t step, V*
   }
 }
 
-// Stores lanes into one step of an operand; an int32 operand takes the numbers rounded.
+// Stores lanes into one step of an operand; an int32 operand takes the whole numbers.
 template <class V>
 inline void store(const Operand& operand, const Group<V>& group, int64_t step, const V* src) {
   using T = ScalarOf<V>;

@@ -70,6 +70,22 @@ int32_t report(const std::string& error, char* message, size_t message_size) {
   return 1;
 }
 
+// The caller allocated the outputs; the kernels rely on their sizes.
+std::string check_outputs(const OpSpec& spec, const StatespaceTensor* inputs,
+                          const StatespaceTensor* outputs) {
+  StatespaceTensor expected[STATESPACE_MAX_OPERANDS];
+  const std::string error = infer_shapes(spec, inputs, expected);
+  if (!error.empty()) return error;
+  for (size_t i = 0; i < spec.outputs.size(); ++i) {
+    bool same = outputs[i].rank == expected[i].rank && outputs[i].dtype == expected[i].dtype;
+    for (int axis = 0; same && axis < expected[i].rank; ++axis) {
+      same = outputs[i].dims[axis] == expected[i].dims[axis];
+    }
+    if (!same) return spec.name + ": output " + spec.outputs[i].name + " has the wrong shape.";
+  }
+  return "";
+}
+
 bool known(int32_t op) { return op >= 0 && op < static_cast<int32_t>(all_ops().size()); }
 
 int32_t api_infer(int32_t op, const StatespaceTensor* inputs, StatespaceTensor* outputs,
@@ -136,7 +152,8 @@ std::string run_op(const Op& op, const StatespaceTensor* inputs, const Statespac
   Call call = {};
   Offsets offsets;
   try {
-    const std::string error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
+    std::string error = check_outputs(op.spec, inputs, outputs);
+    if (error.empty()) error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
     if (!error.empty()) return error;
     (inputs[0].dtype == STATESPACE_FLOAT32 ? op.float32 : op.float64)(call);
   } catch (const std::bad_alloc&) {

@@ -1,4 +1,5 @@
-// The factorisation ops: each says how much scratch and arithmetic one item takes, and calls the core.
+// The factorisation ops: each says how much scratch and arithmetic one item takes, and calls the
+// core.
 #ifndef STATESPACE_NATIVE_OPS_LINALG_KERNELS_H_
 #define STATESPACE_NATIVE_OPS_LINALG_KERNELS_H_
 

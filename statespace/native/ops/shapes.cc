@@ -80,8 +80,7 @@ struct Split {
 };
 
 Split split_axes(const OperandSpec& spec, const StatespaceTensor& tensor) {
-  const bool absent =
-      !spec.core.empty() && spec.core[0].optional && tensor.rank < spec.num_core();
+  const bool absent = !spec.core.empty() && spec.core[0].optional && tensor.rank < spec.num_core();
   const int present = spec.num_core() - (absent ? 1 : 0);
   return {tensor.rank - present, absent ? 1 : 0};
 }
@@ -139,7 +138,8 @@ std::string broadcast(const OpSpec& spec, const StatespaceTensor* inputs,
         size = own;
       } else if (own != kUnknown) {
         return spec.name + ": the batch axes of " + spec.inputs[i].name + ", whose shape is " +
-               shape_text(inputs[i]) + ", do not broadcast against those of the arguments before it.";
+               shape_text(inputs[i]) +
+               ", do not broadcast against those of the arguments before it.";
       }
     }
   }
@@ -163,8 +163,8 @@ std::string check_inputs(const OpSpec& spec, const StatespaceTensor* inputs, Siz
   const int64_t larger = sizes->value[letter_index(spec.larger)];
   if (smaller != kUnknown && larger != kUnknown && smaller > larger) {
     return spec.name + ": " + spec.inputs[0].name + " has shape " + shape_text(inputs[0]) +
-           "; it must be " + core_text(spec.inputs[0]) + " with " + spec.smaller + " <= " +
-           spec.larger + ".";
+           "; it must be " + core_text(spec.inputs[0]) + " with " + spec.smaller +
+           " <= " + spec.larger + ".";
   }
   return "";
 }
@@ -177,10 +177,10 @@ void locate(const std::vector<int64_t>& batch, const StatespaceTensor& tensor, i
   for (int axis = 0; axis < num_batch; ++axis) own *= tensor.dims[axis];
   for (int64_t size : batch) all *= size;
   operand->shared = own != all;
-  if (!operand->shared) return;
+  operand->item_stride = own == 1 ? 0 : operand->item_size;
+  if (!operand->shared || own == 1) return;
   table->assign(all, 0);
   operand->offsets = table->data();
-  if (own == 1) return;
   std::vector<int64_t> strides(batch.size(), 0);
   int64_t stride = operand->item_size;
   for (int axis = num_batch - 1; axis >= 0; --axis) {
@@ -208,6 +208,7 @@ Operand describe(const OperandSpec& spec, const StatespaceTensor& tensor, int nu
     operand.item_size *= tensor.dims[axis];
     if (!time) operand.core_size *= tensor.dims[axis];
   }
+  operand.item_stride = operand.item_size;
   const bool has_time = first_core < spec.num_core() && spec.core[first_core].letter == 'T';
   if (has_time && tensor.dims[num_batch] != 1) operand.step_stride = operand.core_size;
   return operand;
@@ -280,6 +281,14 @@ std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
   for (int64_t size : batch) call->batch *= size;
   std::copy(sizes.value, sizes.value + 26, call->sizes);
   if (call->size('T') == kUnknown) call->sizes[25] = 1;  // all time axes have length 1
+  // Kernels index one matrix with int, products of two sizes of a model among them.
+  constexpr int64_t kMostEntries = std::numeric_limits<int32_t>::max();
+  for (const char letter : {'n', 'm'}) {
+    const int64_t size = call->size(letter);
+    if (sizes.value[25] != kUnknown && size > 0 && size > kMostEntries / size) {
+      return spec.name + ": " + letter + " = " + std::to_string(size) + " is too large.";
+    }
+  }
   call->num_inputs = static_cast<int>(spec.inputs.size());
   call->num_outputs = static_cast<int>(spec.outputs.size());
   call->attrs = attrs;
@@ -289,8 +298,7 @@ std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
     const Split axes = split_axes(spec.inputs[i], inputs[i]);
     Operand& operand = call->inputs[i];
     operand = describe(spec.inputs[i], inputs[i], axes.num_batch, axes.first_core);
-    // Kernels index one item with int.
-    if (operand.core_size > std::numeric_limits<int32_t>::max()) {
+    if (operand.core_size > kMostEntries) {
       return spec.name + ": " + spec.inputs[i].name + " has shape " + shape_text(inputs[i]) +
              "; one matrix may have at most 2^31 - 1 entries.";
     }

@@ -20,8 +20,8 @@ struct Axis {
 struct OperandSpec {
   std::string name;
   std::vector<Axis> core;
-  int dtype = 0;   // 0: T
-  int like = -1;   // outputs: index of the input whose shape it takes
+  int dtype = 0;  // 0: T
+  int like = -1;  // outputs: index of the input whose shape it takes
   int num_core() const { return static_cast<int>(core.size()); }
 };
 
@@ -44,7 +44,8 @@ std::string infer_shapes(const OpSpec& spec, const StatespaceTensor* inputs,
 // Storage of the offset tables that a Call points to.
 using Offsets = std::vector<std::vector<int64_t>>;
 
-// Checks fully known inputs and outputs and describes them to a kernel. Returns as infer_shapes does.
+// Checks fully known inputs and outputs and describes them to a kernel. Returns as infer_shapes
+// does.
 std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
                          const StatespaceTensor* outputs, const uint8_t* attrs, Call* call,
                          Offsets* offsets);

@@ -125,9 +125,8 @@ std::string compute(const Op& op, const uint8_t* attrs, TF_OpKernelContext* cont
         return op.spec.name + ": the output would not fit the address space.";
       }
     }
-    TF_Tensor* const tensor =
-        TF_AllocateOutput(context, static_cast<int>(i), outputs[i].dtype, outputs[i].dims,
-                          outputs[i].rank, bytes, status);
+    TF_Tensor* const tensor = TF_AllocateOutput(context, static_cast<int>(i), outputs[i].dtype,
+                                                outputs[i].dims, outputs[i].rank, bytes, status);
     if (!ok(status)) return "";
     handles[num_inputs + i].reset(tensor);
     outputs[i].data = TF_TensorData(tensor);
@@ -145,8 +144,8 @@ struct Callbacks {
   }
   static void compute_kernel(void* kernel, TF_OpKernelContext* context) {
     const Status status(TF_NewStatus());
-    const std::string error = compute(all_ops()[index], static_cast<KernelState*>(kernel)->attrs,
-                                      context, status.get());
+    const std::string error =
+        compute(all_ops()[index], static_cast<KernelState*>(kernel)->attrs, context, status.get());
     if (!error.empty()) fail(status.get(), error);
     if (!ok(status.get())) TF_OpKernelContext_Failure(context, status.get());
   }
@@ -182,9 +181,8 @@ void register_op(const Op& op, const CallbackTable& callbacks, TF_Status* status
   TF_RegisterOpDefinition(builder, status);
   for (const TF_DataType dtype : {STATESPACE_FLOAT32, STATESPACE_FLOAT64}) {
     if (!ok(status)) return;
-    TF_KernelBuilder* const kernel =
-        TF_NewKernelBuilder(spec.name.c_str(), "CPU", callbacks.create_kernel,
-                            callbacks.compute_kernel, destroy);
+    TF_KernelBuilder* const kernel = TF_NewKernelBuilder(
+        spec.name.c_str(), "CPU", callbacks.create_kernel, callbacks.compute_kernel, destroy);
     TF_KernelBuilder_TypeConstraint(kernel, "T", dtype, status);
     if (ok(status)) TF_RegisterKernelBuilder(spec.name.c_str(), kernel, status);
   }
@@ -195,8 +193,12 @@ const bool registered = [] {
   static const auto callbacks = make_callbacks(std::make_index_sequence<kMostOps>());
   const Status status(TF_NewStatus());
   const std::vector<Op>& ops = all_ops();
-  for (size_t i = 0; i < ops.size() && i < kMostOps; ++i) {
-    register_op(ops[i], callbacks[i], status.get());
+  for (size_t i = 0; i < ops.size(); ++i) {
+    if (i < kMostOps) {
+      register_op(ops[i], callbacks[i], status.get());
+    } else {
+      fail(status.get(), "kMostOps is too small");
+    }
     if (!ok(status.get())) {
       std::fprintf(stderr, "statespace: %s could not be registered.\n", ops[i].spec.name.c_str());
       return false;

@@ -38,6 +38,21 @@ void set_floating_point_mode(unsigned mode) {
 
 thread_local bool in_pool_thread = false;
 
+struct Scratch {
+  void* data = nullptr;
+  size_t size = 0;
+  ~Scratch() { std::free(data); }
+};
+thread_local Scratch thread_scratch;
+
+// Gives unusually much scratch memory back as soon as the work is done.
+void trim_scratch() {
+  constexpr size_t kKeep = size_t{64} << 20;
+  if (thread_scratch.size <= kKeep) return;
+  std::free(thread_scratch.data);
+  thread_scratch = {};
+}
+
 // One loop at a time; its ranges are handed out in order.
 struct Loop {
   int64_t count;
@@ -58,6 +73,7 @@ struct Loop {
         if (!error) error = std::current_exception();
       }
     }
+    trim_scratch();
   }
 };
 
@@ -127,13 +143,6 @@ void run_shared(Loop& loop, int num_workers) {
   pool->run(loop, num_workers);
 }
 
-struct Scratch {
-  void* data = nullptr;
-  size_t size = 0;
-  ~Scratch() { std::free(data); }
-};
-thread_local Scratch thread_scratch;
-
 }  // namespace
 
 int num_threads() {
@@ -151,6 +160,7 @@ void parallel_for(int64_t count, double cost, RangeFunction function, const void
   std::unique_lock<std::mutex> lock(pool_in_use, std::defer_lock);
   if (threads < 2 || in_pool_thread || !lock.try_lock()) {
     function(context, 0, count);
+    if (!in_pool_thread) trim_scratch();
     return;
   }
   Loop loop;
@@ -165,9 +175,8 @@ void parallel_for(int64_t count, double cost, RangeFunction function, const void
 }
 
 void* scratch(size_t bytes) {
-  constexpr size_t kAlignment = 64, kKeep = size_t{64} << 20;
-  const bool oversized = thread_scratch.size > kKeep && bytes < thread_scratch.size / 2;
-  if (bytes > thread_scratch.size || oversized) {
+  constexpr size_t kAlignment = 64;
+  if (bytes > thread_scratch.size) {
     std::free(thread_scratch.data);
     thread_scratch.size = 0;
     bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;

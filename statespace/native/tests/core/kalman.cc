@@ -147,7 +147,7 @@ void check_failures() {
       CHECK(!ok(x));
       x.y[0] = Matrix(m, 1);
       for (long double& entry : x.y[0].data) entry = infinity - infinity;
-      CHECK(ok(x));  // a singular S of missing data is no failure
+      CHECK(ok(x));                 // a singular S of missing data is no failure
       x.mean(n - 1, 0) = infinity;  // but this is, though nothing observed shows it
       CHECK(!ok(x));
       x.mean = good.mean, x.scale(n - 1, 0) = infinity;

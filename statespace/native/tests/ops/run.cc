@@ -171,11 +171,11 @@ void check_table() {
 
 // What `run` says of a triangular system with these shapes.
 std::string complaint(const std::vector<int64_t>& l, const std::vector<int64_t>& b,
-                      size_t message_size = 500) {
+                      const std::vector<int64_t>& x, size_t message_size = 500) {
   OpCall call("StatespaceTriangularSolve");
   call.inputs.emplace_back(STATESPACE_FLOAT64, l);
   call.inputs.emplace_back(STATESPACE_FLOAT64, b);
-  call.outputs.emplace_back(STATESPACE_FLOAT64, b);
+  call.outputs.emplace_back(STATESPACE_FLOAT64, x);
   const uint8_t attrs[] = {1, 0};
   std::string message(message_size, 0);
   CHECK_EQUAL(api().run(call.op, OpCall::tensors(call.inputs).data(),
@@ -186,24 +186,25 @@ std::string complaint(const std::vector<int64_t>& l, const std::vector<int64_t>&
 
 void check_complaints() {
   say_case("complaints");
+  const std::string op = "StatespaceTriangularSolve: ";
   const std::string whole =
-      "StatespaceTriangularSolve: b has shape [4,2]; it must be [...,n,k] with n = 3, as l [3,3] "
-      "says.";
-  CHECK_EQUAL(complaint({3, 3}, {4, 2}), whole);
-  CHECK_EQUAL(complaint({3, 3}, {4, 2}, 10), whole.substr(0, 9));  // cut to size
-  CHECK_EQUAL(complaint({3, 3}, {4, 2}, 0), "");
+      op + "b has shape [4,2]; it must be [...,n,k] with n = 3, as l [3,3] says.";
+  CHECK_EQUAL(complaint({3, 3}, {4, 2}, {4, 2}), whole);
+  CHECK_EQUAL(complaint({3, 3}, {4, 2}, {4, 2}, 10), whole.substr(0, 9));  // cut to size
+  CHECK_EQUAL(complaint({3, 3}, {4, 2}, {4, 2}, 0), "");
+  CHECK_EQUAL(complaint({3, 3}, {3, 2}, {3, 1}), op + "output x has the wrong shape.");
+  CHECK_EQUAL(complaint({3, 3}, {3, 2}, {1, 3, 2}), op + "output x has the wrong shape.");
 #if !defined(__SANITIZE_ADDRESS__)  // it ends the process instead of throwing std::bad_alloc
   // The table of a batch this large does not fit any memory, empty though the matrices are.
   const int64_t huge = int64_t{1} << 50;
-  CHECK_EQUAL(
-      complaint({huge, 0, 0}, {0, 2}),
-      "StatespaceTriangularSolve: out of memory for the scratch space of shapes this large.");
+  CHECK_EQUAL(complaint({2, huge, 0, 0}, {2, 1, 0, 2}, {2, huge, 0, 2}),
+              op + "out of memory for the scratch space of shapes this large.");
 #endif
-  for (const int32_t op : {-1, api().num_ops}) {
+  for (const int32_t unknown : {-1, api().num_ops}) {
     char message[100] = "";
-    CHECK_EQUAL(api().infer(op, nullptr, nullptr, message, sizeof message), 1);
+    CHECK_EQUAL(api().infer(unknown, nullptr, nullptr, message, sizeof message), 1);
     CHECK_EQUAL(std::string(message), "statespace: no such op.");
-    CHECK_EQUAL(api().run(op, nullptr, nullptr, nullptr, message, sizeof message), 1);
+    CHECK_EQUAL(api().run(unknown, nullptr, nullptr, nullptr, message, sizeof message), 1);
   }
 }
 

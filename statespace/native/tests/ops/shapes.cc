@@ -205,9 +205,13 @@ void check_calls() {
   CHECK(call.inputs[0].core_size == 9 && call.inputs[0].step_stride == 0);
   CHECK(call.inputs[2].core_size == 1 && call.inputs[2].step_stride == 1);
   CHECK(call.outputs[1].core_size == 3 && call.outputs[1].item_size == 12);
-  // One matrix must be indexable by int.
+  // One matrix must be indexable by int, in a model also those that products make.
   inputs[0] = tensor({1 << 16, 1 << 16}), inputs[1] = tensor({1, 1 << 16, 0});
   CHECK_EQUAL(prepare_call(spec, inputs, outputs, attrs, &call, &offsets),
+              "Op: n = 65536 is too large.");
+  const OpSpec plain = parse({"Op", "a[j,k]", "x[j]", "", ""});
+  outputs[0] = tensor({1 << 16});
+  CHECK_EQUAL(prepare_call(plain, inputs, outputs, attrs, &call, &offsets),
               "Op: a has shape [65536,65536]; one matrix may have at most 2^31 - 1 entries.");
 }
 
