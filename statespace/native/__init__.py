@@ -10,6 +10,7 @@ import functools
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 LIBRARY_PATH = Path(__file__).with_name("_statespace.so")
 
@@ -121,7 +122,7 @@ def ops():
     return library()
 
 
-def library():
+def library() -> Any:
     """The op wrappers, for the gradients of ops that exist; None if there is no library."""
     return _load()[0]
 
