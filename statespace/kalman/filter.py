@@ -44,7 +44,7 @@ def log_likelihood(ssm, y, *, mask=None, algorithm="auto", per_step=False, on_fa
       >>> ssm = ss.LinearGaussianSSM([[1.0]], [[1.0]], [[1.0]], [[1.0]], [0.0], [[1.0]])
       >>> y = np.array([[0.5], [np.nan], [1.0]])
       >>> print(f"{ss.log_likelihood(ssm, y):.6f}")
-      -2.996764
+      -2.953689
     """
     inputs = operands("log_likelihood", ssm, y, mask, algorithm, on_failure)
     ops = native.ops() if algorithm != "reference" else None

@@ -29,7 +29,8 @@ class CompensatedSum {
 template <class V>
 class LogProduct {
  public:
-  // x is positive and finite; in other lanes the value is meaningless but nothing traps.
+  // x is positive and at most half of the largest number, as every square root is; in other lanes
+  // the value is meaningless but nothing traps.
   void multiply(const V& x) {
     using F = Float<ScalarOf<V>>;
     // A subnormal has no leading bit to shift out; scaling makes it normal.

@@ -1,5 +1,6 @@
 #include "ops/library.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -86,6 +87,14 @@ std::string check_outputs(const OpSpec& spec, const StatespaceTensor* inputs,
   return "";
 }
 
+bool all_empty(const OpSpec& spec, const StatespaceTensor* outputs) {
+  for (size_t i = 0; i < spec.outputs.size(); ++i) {
+    const int64_t* const dims = outputs[i].dims;
+    if (std::find(dims, dims + outputs[i].rank, 0) == dims + outputs[i].rank) return false;
+  }
+  return true;
+}
+
 bool known(int32_t op) { return op >= 0 && op < static_cast<int32_t>(all_ops().size()); }
 
 int32_t api_infer(int32_t op, const StatespaceTensor* inputs, StatespaceTensor* outputs,
@@ -153,6 +162,7 @@ std::string run_op(const Op& op, const StatespaceTensor* inputs, const Statespac
   Offsets offsets;
   try {
     std::string error = check_outputs(op.spec, inputs, outputs);
+    if (error.empty() && all_empty(op.spec, outputs)) return "";  // however large the batch
     if (error.empty()) error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
     if (!error.empty()) return error;
     (inputs[0].dtype == STATESPACE_FLOAT32 ? op.float32 : op.float64)(call);
