@@ -1,5 +1,6 @@
 """The linear-Gaussian state-space model: value object, broadcasting rule, validation."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -288,7 +289,7 @@ def _float_dtype(value) -> tf.DType | None:
 
 def _convert(name, value, dtype):
     if tf.is_tensor(value):
-        return tf.cast(value, dtype, name=name)
+        return value if value.dtype == dtype else tf.cast(value, dtype, name=name)
     try:
         return tf.convert_to_tensor(value, dtype, name=name)
     except (TypeError, ValueError):
@@ -324,4 +325,10 @@ def _zero_offset(matrix, axis):
     size = matrix.shape[axis] if matrix.shape.rank is not None else None
     if size is None:
         return tf.zeros([tf.shape(matrix)[axis]], matrix.dtype)
-    return tf.constant(np.zeros(size, matrix.dtype.as_numpy_dtype))
+    return (_eager_zeros if tf.executing_eagerly() else tf.zeros)(size, matrix.dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _eager_zeros(size, dtype):
+    """Making these two vectors anew would be a third of what a model costs."""
+    return tf.zeros(size, dtype)

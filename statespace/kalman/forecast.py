@@ -59,10 +59,8 @@ def _extend(ssm, y, horizon):
         rank = tensor.shape.rank
         if not spec.per_step or rank is None or rank == len(spec.core):
             continue
-        steps, past = (
-            tensor.shape[-len(spec.core) - 1],
-            None if y.shape.rank is None else y.shape[-2],
-        )
+        steps = tensor.shape[-len(spec.core) - 1]
+        past = None if y.shape.rank is None else y.shape[-2]
         if None not in (steps, past) and steps not in (1, past + horizon):
             future = past + horizon
             raise ValueError(

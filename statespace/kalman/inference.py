@@ -46,13 +46,16 @@ def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
 
 
 def _data(op, ssm, y):
-    try:
-        y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else ssm.dtype, name="y")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
+    if not tf.is_tensor(y):
+        try:
+            y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else ssm.dtype, name="y")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
+    if y.dtype == ssm.dtype:
+        return y
     if y.dtype.is_integer:
         y = tf.cast(y, ssm.dtype)
-    if y.dtype != ssm.dtype:
+    else:
         raise ValueError(
             f"{op}: mixed dtypes: y is {y.dtype.name}, the model is {ssm.dtype.name}. "
             f"Cast one of them."
@@ -74,6 +77,8 @@ def _component_mask(op, mask, y):
         if mask.shape.rank > 0 and _broadcasts_to(candidate.shape, y.shape)
     ]
     if len(fits) == 2 and mask.shape.rank < y.shape.rank:
+        if not (mask.shape.is_fully_defined() and y.shape.is_fully_defined()):
+            return by_step
         raise ValueError(
             f"{op}: mask has shape {mask.shape}, which fits y {y.shape} both as [..., T] and as "
             f"[..., T, m]. Give it as many axes as y has."

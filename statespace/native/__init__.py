@@ -136,8 +136,9 @@ def _reaches_xla():
 def traced_for_xla() -> bool:
     """True inside a function that is being traced for ``jit_compile=True``, where that shows."""
     import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
 
     if tf.executing_eagerly():
         return False
+    from tensorflow.python.ops import control_flow_util
+
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())

@@ -33,6 +33,19 @@ def test_mask_equals_nan(parameters, native):
     )
 
 
+def test_mask_of_unknown_shape_is_read_by_its_rank(parameters, native):
+    y = random_data(np.random.default_rng(1), (3,), T, 2, missing=0.0)
+    rows = np.random.default_rng(2).random((3, T)) < 0.6
+    expected = ss.log_likelihood(build(parameters), y, mask=rows)
+    for mask in (rows, np.repeat(rows[..., None], 2, -1)):
+        signature = [tf.TensorSpec([None] * 3, tf.float64), tf.TensorSpec([None] * mask.ndim, bool)]
+        function = tf.function(
+            lambda y, mask: ss.log_likelihood(build(parameters), y, mask=mask),
+            input_signature=signature,
+        )
+        np.testing.assert_allclose(function(y, mask), expected)
+
+
 def test_nothing_observed_leaves_the_prior(parameters, native):
     y = np.full((3, T, 2), np.nan)
     result = ss.kalman_smoother(build(parameters), y)
