@@ -23,7 +23,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-native bench docs lint wheel clean
+.PHONY: demo test test-native bench bench-quick docs lint wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/with-forecast $(VENV)/bridge
@@ -41,6 +41,9 @@ test-native: $(VENV)/with-dev
 
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/filter.py
+
+bench-quick: $(BENCH)/installed
+	$(BENCH)/bin/python benchmarks/filter.py --quick
 
 docs: $(VENV)/with-docs
 	rm -rf docs/generated  # of names that are gone, pages would remain
