@@ -112,9 +112,6 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "initial_mean": initial_mean,
             "initial_scale": initial_scale,
         }
-        for name, value in given.items():
-            if value is None and not name.endswith("_offset"):
-                raise ValueError(f"{name} is None; only the offsets may be left out.")
         tensors = _to_tensors(given)
         _check_core_shapes(tensors)
         if transition_offset is None:
@@ -265,6 +262,9 @@ def _factor(name, covariance):
 
 def _to_tensors(given):
     """Converts the parameters that are not None to tensors of one dtype, or says what is mixed."""
+    for name, value in given.items():
+        if value is None and not name.endswith("_offset"):
+            raise ValueError(f"{name} is None; only the offsets may be left out.")
     given = {name: value for name, value in given.items() if value is not None}
     floats = {name: _float_dtype(value) for name, value in given.items()}
     floats = {name: dtype for name, dtype in floats.items() if dtype is not None}

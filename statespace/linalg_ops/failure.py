@@ -16,6 +16,11 @@ def append_axes(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.reshape(x, tf.concat([tf.shape(x), tf.ones([missing], tf.int32)], 0))
 
 
+def all_zero(x: tf.Tensor) -> tf.Tensor:
+    """bool ``[..., 1, 1]``: the matrices that are zero throughout, such as unused cotangents."""
+    return tf.reduce_all(tf.equal(x, 0), axis=[-2, -1], keepdims=True)
+
+
 def spoil(x: tf.Tensor, failed: tf.Tensor) -> tf.Tensor:
     """NaN in every entry of the failed items of ``x``.
 

@@ -6,7 +6,7 @@ from statespace import native
 from statespace.linalg_ops.arguments import check_choice, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
 from statespace.linalg_ops.differentiation import reference_vjp
-from statespace.linalg_ops.failure import append_axes, spoil
+from statespace.linalg_ops.failure import all_zero, append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
 
 
@@ -110,7 +110,7 @@ def adjoint_reference(l, q, l_bar, q_bar):
        is L dQ alone.
     3. Collecting cotangents: L' A_bar = Q_bar + copyltu(L' L_bar - Q_bar Q') Q.
     """
-    unused = _all_zero(l_bar) & _all_zero(q_bar)
+    unused = all_zero(l_bar) & all_zero(q_bar)
     inner = tf.matmul(l, l_bar, transpose_a=True) - tf.matmul(q_bar, q, transpose_b=True)
     a_bar = solve_reference(l, q_bar + tf.matmul(copyltu(inner), q), lower=True, adjoint=True)
     return tf.where(unused, tf.zeros_like(a_bar), a_bar)
@@ -120,10 +120,6 @@ def adjoint_l_reference(a, l_bar):
     """Cotangent of A from that of L alone: the factors again, and no cotangent of Q."""
     l, q = _reference(a)
     return adjoint_reference(l, q, l_bar, tf.zeros_like(q))
-
-
-def _all_zero(x):
-    return tf.reduce_all(tf.equal(x, 0), axis=[-2, -1], keepdims=True)
 
 
 @tf.RegisterGradient("StatespaceLq")

@@ -22,7 +22,7 @@ struct GradientTarget {
   bool add;  // shared by several series: add, else store
 };
 
-// The copies of one chunk.
+// Takes the cotangents of one group of series to the targets of its chunk.
 template <class V>
 class CotangentWriter {
  public:
