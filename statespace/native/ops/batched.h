@@ -2,6 +2,8 @@
 #ifndef STATESPACE_NATIVE_OPS_BATCHED_H_
 #define STATESPACE_NATIVE_OPS_BATCHED_H_
 
+#include <algorithm>
+
 #include "core/dims.h"
 #include "ops/lanes.h"
 #include "ops/thread_pool.h"
@@ -9,9 +11,13 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// Matrices up to this size go side by side: beyond it a group no longer fits the first-level cache,
-// and the loops over one matrix are long enough to vectorise by themselves.
-constexpr int64_t kLargestInLanes = 32 * 32;
+// Sizes up to this one are unrolled.
+constexpr int kLargestUnrolled = 4;
+
+// Items whose largest operand has at most this many numbers go side by side, a lone item too: which
+// of the two ways an item goes, and so every bit of its results, depends on its own size alone.
+// Larger items go one by one, and the core vectorises within each.
+constexpr int64_t kLargestInLanes = 64 * 64;
 
 // Runs Op on one group. Op provides
 //   static int64_t work_size(const Call&): numbers of scratch per item
@@ -38,30 +44,49 @@ void run_group(const Call& call, const Group<V>& group) {
   for (int i = 0; i < call.num_outputs; ++i) store(call.outputs[i], group, 0, out[i]);
 }
 
-template <class T, class Op>
-void run_batched(const Call& call) {
-  int64_t largest = 0;
-  for (int i = 0; i < call.num_inputs; ++i) {
-    if (call.inputs[i].core_size > largest) largest = call.inputs[i].core_size;
-  }
-  struct Context {
-    const Call& call;
-    bool in_lanes;
-    int64_t width;
-  } context = {call, largest <= kLargestInLanes, 1};
-  if (context.in_lanes) context.width = kLanes<Vector<T>>;
+template <class T, class Op, class V>
+void run_groups(const Call& call, double bytes) {
   // Threads get whole groups, so that each but the last is full.
   const auto range = [](const void* opaque, int64_t begin, int64_t end) {
-    const Context& c = *static_cast<const Context*>(opaque);
-    const int64_t last = end * c.width < c.call.batch ? end * c.width : c.call.batch;
-    for_each_group<T>(begin * c.width, last, c.in_lanes, false, [&c](auto group) {
-      run_group<typename decltype(group)::Value, Op>(c.call, group);
-    });
+    const Call& call = *static_cast<const Call*>(opaque);
+    const int64_t last = std::min(end * kLanes<V>, call.batch);
+    for (int64_t first = begin * kLanes<V>; first < last; first += kLanes<V>) {
+      const int count = static_cast<int>(std::min<int64_t>(kLanes<V>, last - first));
+      run_group<V, Op>(call, Group<V>{first, count});
+    }
   };
-  const double nanoseconds =
-      static_cast<double>(context.width) * (10 + Op::flops(call));  // 1 GFLOP/s
-  parallel_for((call.batch + context.width - 1) / context.width, nanoseconds, range, &context);
+  // At about 5 GFLOP/s and 10 GB/s.
+  const double nanoseconds = kLanes<V> * (Op::flops(call) / 5 + bytes / 10);
+  parallel_for((call.batch + kLanes<V> - 1) / kLanes<V>, nanoseconds, range, &call);
 }
+
+template <class T, class Op>
+void run_batched(const Call& call) {
+  int64_t largest = 0, total = 0;
+  const auto count = [&](const Operand* operands, int number) {
+    for (int i = 0; i < number; ++i) {
+      largest = std::max(largest, operands[i].core_size);
+      total += operands[i].core_size;
+    }
+  };
+  count(call.inputs, call.num_inputs);
+  count(call.outputs, call.num_outputs);
+  const double bytes = static_cast<double>(total) * sizeof(T);
+  if (largest <= kLargestInLanes) {
+    run_groups<T, Op, Vector<T>>(call, bytes);
+  } else {
+    run_groups<T, Op, T>(call, bytes);
+  }
+}
+
+// The row of a kernel table that runs Op.
+template <class Op>
+constexpr KernelEntry batched_entry(const char* name) {
+  return {name, run_batched<float, Op>, run_batched<double, Op>};
+}
+
+// n^3 as a number of operations.
+inline double cube(int64_t n) { return static_cast<double>(n) * n * n; }
 
 }  // namespace STATESPACE_ISA
 }  // namespace statespace

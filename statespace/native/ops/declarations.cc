@@ -11,16 +11,21 @@ namespace statespace {
 const OpDeclaration kDeclarations[] = {
     {"StatespaceCholesky", "a[n,n]", "l[n,n] info[]:int32", "", ""},
     {"StatespaceCholeskyGrad", "l[n,n] l_bar[n,n]", "a_bar[n,n]", "", ""},
+    // Triangular matrices.
     {"StatespaceTriangularSolve", "l[n,n] b[n,k]", "x[n,k]", "lower adjoint", ""},
     {"StatespaceTriangularSolveGrad", "l[n,n] x[n,k] x_bar[n,k]", "l_bar[n,n] b_bar[n,k]",
      "lower adjoint", ""},
     {"StatespaceTriangularSolveRight", "l[n,n] b[k,n]", "x[k,n]", "lower adjoint", ""},
     {"StatespaceTriangularSolveRightGrad", "l[n,n] x[k,n] x_bar[k,n]", "l_bar[n,n] b_bar[k,n]",
      "lower adjoint", ""},
-    {"StatespaceLq", "a[m,n]", "l[m,m] q[m,n]", "", "m<=n"},
-    {"StatespaceLqGrad", "l[m,m] q[m,n] l_bar[m,m] q_bar[m,n]", "a_bar[m,n]", "", "m<=n"},
-    {"StatespaceLqL", "a[m,n]", "l[m,m]", "", "m<=n"},
-    {"StatespaceLqLGrad", "a[m,n] l_bar[m,m]", "a_bar[m,n]", "", "m<=n"},
+    // LQ.
+    {"StatespaceLq", "a[m,n]", "l[m,k] q[k,n]", "", "k=min(m,n)"},
+    {"StatespaceLqGrad", "l[m,k] q[k,n] l_bar[m,k] q_bar[k,n]", "a_bar[m,n]", "", "k=min(m,n)"},
+    {"StatespaceLqL", "a[m,n]", "l[m,k]", "", "k=min(m,n)"},
+    {"StatespaceLqLGrad", "a[m,n] l_bar[m,k]", "a_bar[m,n]", "", "k=min(m,n)"},
+    // Symmetric eigenvalue problems.
+    // General square matrices.
+    // Kalman filters.
     {"StatespaceKalmanLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32", "", ""},
     {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32", "",
      ""},

@@ -16,7 +16,7 @@ struct OpDeclaration {
   const char* inputs;
   const char* outputs;
   const char* attrs;       // names of bool attributes, separated by spaces
-  const char* constraint;  // "a<=b" between axis letters, or empty
+  const char* constraint;  // "k=min(m,n)" between axis letters, or empty
 };
 
 extern const OpDeclaration kDeclarations[];

@@ -10,19 +10,19 @@
 
 namespace statespace {
 
-// Tables end with a null name.
-#define STATESPACE_KERNEL_TABLES             \
-  extern const KernelEntry kLinalgKernels[]; \
-  extern const KernelEntry kKalmanKernels[]; \
-  extern const KernelEntry kKalmanGradientKernels[];
+// The families: F(Name) declares kNameKernels, which ends with a null name. A new family adds its
+// name here and its file to CMakeLists.txt.
+#define STATESPACE_FAMILIES(F) \
+  F(Cholesky) F(Eigh) F(Lq) F(Lu) F(Triangular) F(Kalman) F(KalmanGradient)
 
+#define STATESPACE_DECLARE_TABLE(family) extern const KernelEntry k##family##Kernels[];
 namespace baseline {
-STATESPACE_KERNEL_TABLES
+STATESPACE_FAMILIES(STATESPACE_DECLARE_TABLE)
 }
 namespace avx2 {
-STATESPACE_KERNEL_TABLES
+STATESPACE_FAMILIES(STATESPACE_DECLARE_TABLE)
 }
-#undef STATESPACE_KERNEL_TABLES
+#undef STATESPACE_DECLARE_TABLE
 
 }  // namespace statespace
 

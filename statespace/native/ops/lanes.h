@@ -2,7 +2,7 @@
 #ifndef STATESPACE_NATIVE_OPS_LANES_H_
 #define STATESPACE_NATIVE_OPS_LANES_H_
 
-#include "core/simd.h"
+#include "core/transpose.h"
 #include "ops/call.h"
 
 namespace statespace {
@@ -41,10 +41,40 @@ inline void for_each_group(int64_t begin, int64_t end, bool in_lanes, bool even_
 // dst[count] = the numbers at src, of each lane's item.
 template <class V>
 inline void gather(const ScalarOf<V>* const* src, int64_t count, V* dst) {
-  for (int64_t i = 0; i < count; ++i) {
+  constexpr int kWidth = kLanes<V>;
+  int64_t i = 0;
+  if constexpr (kWidth > 1) {
+    for (; i + kWidth <= count; i += kWidth) {
+      V block[kWidth];
+      for (int lane = 0; lane < kWidth; ++lane) std::memcpy(&block[lane], src[lane] + i, sizeof(V));
+      transpose_lanes(block);
+      for (int lane = 0; lane < kWidth; ++lane) dst[i + lane] = block[lane];
+    }
+  }
+  for (; i < count; ++i) {
     V v = V();
-    for (int lane = 0; lane < kLanes<V>; ++lane) set_lane(v, lane, src[lane][i]);
+    for (int lane = 0; lane < kWidth; ++lane) set_lane(v, lane, src[lane][i]);
     dst[i] = v;
+  }
+}
+
+// The reverse, for the first `num_items` lanes.
+template <class V>
+inline void scatter(const V* src, int64_t count, int num_items, ScalarOf<V>* const* dst) {
+  constexpr int kWidth = kLanes<V>;
+  int64_t i = 0;
+  if constexpr (kWidth > 1) {
+    for (; i + kWidth <= count; i += kWidth) {
+      V block[kWidth];
+      for (int lane = 0; lane < kWidth; ++lane) block[lane] = src[i + lane];
+      transpose_lanes(block);
+      for (int lane = 0; lane < num_items; ++lane) {
+        std::memcpy(dst[lane] + i, &block[lane], sizeof(V));
+      }
+    }
+  }
+  for (; i < count; ++i) {
+    for (int lane = 0; lane < num_items; ++lane) dst[lane][i] = get_lane(src[i], lane);
   }
 }
 
@@ -71,17 +101,20 @@ template <class V>
 inline void store(const Operand& operand, const Group<V>& group, int64_t step, const V* src) {
   using T = ScalarOf<V>;
   const int64_t shift = step * operand.step_stride;
-  for (int lane = 0; lane < group.count; ++lane) {
-    if (operand.dtype == STATESPACE_INT32) {
+  if (operand.dtype == STATESPACE_INT32) {
+    for (int lane = 0; lane < group.count; ++lane) {
       int32_t* const dst = operand.item<int32_t>(group.first + lane) + shift;
       for (int64_t i = 0; i < operand.core_size; ++i) {
         dst[i] = static_cast<int32_t>(get_lane(src[i], lane));
       }
-    } else {
-      T* const dst = operand.item<T>(group.first + lane) + shift;
-      for (int64_t i = 0; i < operand.core_size; ++i) dst[i] = get_lane(src[i], lane);
     }
+    return;
   }
+  T* dst[kLanes<V>];
+  for (int lane = 0; lane < group.count; ++lane) {
+    dst[lane] = operand.item<T>(group.first + lane) + shift;
+  }
+  scatter(src, operand.core_size, group.count, dst);
 }
 
 }  // namespace STATESPACE_ISA

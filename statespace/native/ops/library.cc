@@ -14,31 +14,26 @@ namespace {
 
 struct KernelSet {
   const char* isa;
-  const KernelEntry* tables[3];
+  std::vector<const KernelEntry*> tables;
 };
 
-constexpr KernelSet kBaseline = {
-    "baseline",
-    {baseline::kLinalgKernels, baseline::kKalmanKernels, baseline::kKalmanGradientKernels}};
-#if defined(__x86_64__)
-constexpr KernelSet kAvx2 = {
-    "avx2", {avx2::kLinalgKernels, avx2::kKalmanKernels, avx2::kKalmanGradientKernels}};
-#endif
+#define STATESPACE_BASELINE_TABLE(family) baseline::k##family##Kernels,
+#define STATESPACE_AVX2_TABLE(family) avx2::k##family##Kernels,
 
 KernelSet choose_kernel_set() {
 #if defined(__x86_64__)
   const char* const wanted = std::getenv("STATESPACE_SIMD");
-  const bool baseline_wanted = wanted != nullptr && std::strcmp(wanted, kBaseline.isa) == 0;
+  const bool baseline_wanted = wanted != nullptr && std::strcmp(wanted, "baseline") == 0;
   if (!baseline_wanted && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    return kAvx2;
+    return {"avx2", {STATESPACE_FAMILIES(STATESPACE_AVX2_TABLE)}};
   }
 #endif
-  return kBaseline;
+  return {"baseline", {STATESPACE_FAMILIES(STATESPACE_BASELINE_TABLE)}};
 }
 
 const KernelSet& kernel_set() {
-  static const KernelSet set = choose_kernel_set();
-  return set;
+  static const KernelSet* const set = new KernelSet(choose_kernel_set());
+  return *set;
 }
 
 std::vector<Op> build_ops() {

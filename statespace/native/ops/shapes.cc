@@ -146,6 +146,24 @@ std::string broadcast(const OpSpec& spec, const StatespaceTensor* inputs,
   return "";
 }
 
+// Binds the letter of a constraint k=min(m,n), or checks it where the inputs have bound it.
+std::string bind_least(const OpSpec& spec, const StatespaceTensor* inputs, Sizes* sizes) {
+  if (spec.least == 0) return "";
+  const int64_t a = sizes->value[letter_index(spec.of[0])];
+  const int64_t b = sizes->value[letter_index(spec.of[1])];
+  int64_t& least = sizes->value[letter_index(spec.least)];
+  if (least == kUnknown) {
+    if (a != kUnknown && b != kUnknown) least = std::min(a, b);
+  } else if ((a != kUnknown && a < least) || (b != kUnknown && b < least) ||
+             (a != kUnknown && b != kUnknown && std::min(a, b) != least)) {
+    const int owner = sizes->owner[letter_index(spec.least)];
+    return spec.name + ": " + spec.inputs[owner].name + " has shape " + shape_text(inputs[owner]) +
+           "; it must be " + core_text(spec.inputs[owner]) + " with " + spec.least + " = min(" +
+           spec.of[0] + ", " + spec.of[1] + ").";
+  }
+  return "";
+}
+
 std::string check_inputs(const OpSpec& spec, const StatespaceTensor* inputs, Sizes* sizes,
                          std::vector<int64_t>* batch) {
   for (size_t i = 0; i < spec.inputs.size(); ++i) {
@@ -158,15 +176,7 @@ std::string check_inputs(const OpSpec& spec, const StatespaceTensor* inputs, Siz
   std::string error = bind(spec, inputs, false, sizes);
   if (error.empty()) error = bind(spec, inputs, true, sizes);
   if (error.empty()) error = broadcast(spec, inputs, batch);
-  if (!error.empty() || spec.smaller == 0) return error;
-  const int64_t smaller = sizes->value[letter_index(spec.smaller)];
-  const int64_t larger = sizes->value[letter_index(spec.larger)];
-  if (smaller != kUnknown && larger != kUnknown && smaller > larger) {
-    return spec.name + ": " + spec.inputs[0].name + " has shape " + shape_text(inputs[0]) +
-           "; it must be " + core_text(spec.inputs[0]) + " with " + spec.smaller +
-           " <= " + spec.larger + ".";
-  }
-  return "";
+  return error.empty() ? bind_least(spec, inputs, sizes) : error;
 }
 
 // Where each batch item of an operand lies. Fills one table, unless the items simply follow each
@@ -227,8 +237,9 @@ OpSpec parse(const OpDeclaration& declaration) {
   }
   spec.attrs = split(declaration.attrs);
   if (declaration.constraint[0] != 0) {
-    spec.smaller = declaration.constraint[0];
-    spec.larger = declaration.constraint[3];
+    spec.least = declaration.constraint[0];
+    spec.of[0] = declaration.constraint[6];
+    spec.of[1] = declaration.constraint[8];
   }
   return spec;
 }

@@ -31,7 +31,7 @@ struct OpSpec {
   std::vector<OperandSpec> inputs;
   std::vector<OperandSpec> outputs;
   std::vector<std::string> attrs;
-  char smaller = 0, larger = 0;  // constraint smaller <= larger, if any
+  char least = 0, of[2] = {0, 0};  // constraint least = min(of[0], of[1]), if any
 };
 
 OpSpec parse(const OpDeclaration& declaration);

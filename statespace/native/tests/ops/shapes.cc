@@ -9,7 +9,9 @@ using namespace statespace;
 using namespace statespace::test;
 
 const OpDeclaration kTestOp = {"Op", "a[n,n] b[T?,n,k] c[T]", "x[n,k] y[T-1,n] z[]:int32 w=b",
-                               "lower adjoint", "k<=n"};
+                               "lower adjoint", ""};
+const OpDeclaration kLeastOp = {"Op", "a[m,n]", "l[m,k] q[k,n]", "", "k=min(m,n)"};
+const OpDeclaration kLeastGradOp = {"Op", "a[m,n] l[m,k]", "x[k]", "", "k=min(m,n)"};
 
 constexpr int64_t kAny = -1;  // unknown size
 const std::vector<int64_t> kAnyRank = {-2};
@@ -66,8 +68,9 @@ void check_parsing() {
   CHECK_EQUAL(spec.outputs[3].like, 1);
   CHECK_EQUAL(spec.outputs[0].like, -1);
   CHECK(spec.attrs == std::vector<std::string>({"lower", "adjoint"}));
-  CHECK(spec.smaller == 'k' && spec.larger == 'n');
-  CHECK_EQUAL(parse({"Op", "a[n]", "x[n]", "", ""}).smaller, 0);
+  CHECK_EQUAL(spec.least, 0);
+  const OpSpec least = parse(kLeastOp);
+  CHECK(least.least == 'k' && least.of[0] == 'm' && least.of[1] == 'n');
   for (int i = 0; i < kNumDeclarations; ++i) {  // outputs use no letter that no input has
     say_case(kDeclarations[i].name);
     const OpSpec op = parse(kDeclarations[i]);
@@ -75,7 +78,7 @@ void check_parsing() {
     CHECK(op.outputs.size() <= STATESPACE_MAX_OPERANDS);
     for (const OperandSpec& output : op.outputs) {
       for (const Axis& axis : output.core) {
-        bool found = false;
+        bool found = axis.letter == op.least;
         for (const OperandSpec& input : op.inputs) {
           for (const Axis& own : input.core) found |= own.letter == axis.letter;
         }
@@ -111,6 +114,12 @@ void check_inference() {
               "[-1 3 2] [-1 4 3] [-1] [-1 1 3 2]");
   CHECK_INFER(kTestOp, Shapes({{4, 3, 3}, {kAny, 1, 3, 2}, {kAny, 5}}),
               "[4 3 2] [4 4 3] [4] [-1 1 3 2]");
+  // A size that is the least of two others.
+  CHECK_INFER(kLeastOp, Shapes({{7, 3, 5}}), "[7 3 3] [7 3 5]");
+  CHECK_INFER(kLeastOp, Shapes({{5, 0}}), "[5 0] [0 0]");
+  CHECK_INFER(kLeastOp, Shapes({{kAny, 5}}), "[-1 -1] [-1 5]");
+  CHECK_INFER(kLeastGradOp, Shapes({{kAny, 5}, {9, kAny}}), "[5]");
+  CHECK_INFER(kLeastGradOp, Shapes({{kAny, 5}, {kAny, 4}}), "[4]");
   // Unknown ranks leave outputs unknown, but for those that take the shape of an input.
   CHECK_INFER(kTestOp, Shapes({kAnyRank, {5, 3, 2}, {5}}), "? ? ? [5 3 2]");
   CHECK_INFER(kTestOp, Shapes({{3, 3}, kAnyRank, {5}}), "? ? ? ?");
@@ -140,9 +149,11 @@ void check_complaints() {
   CHECK_INFER(kTestOp, Shapes({{0, 3, 3}, {3, 2}, {2, 5}}),
               "Op: the batch axes of c, whose shape is [2,5], do not broadcast against those of "
               "the arguments before it.");
-  // The constraint between sizes.
-  CHECK_INFER(kTestOp, Shapes({{3, 3}, {3, 4}, {5}}),
-              "Op: a has shape [3,3]; it must be [...,n,n] with k <= n.");
+  // A size that is the least of two others.
+  const std::string least = "; it must be [...,m,k] with k = min(m, n).";
+  CHECK_INFER(kLeastGradOp, Shapes({{3, 5}, {3, 5}}), "Op: l has shape [3,5]" + least);
+  CHECK_INFER(kLeastGradOp, Shapes({{3, 5}, {3, 2}}), "Op: l has shape [3,2]" + least);
+  CHECK_INFER(kLeastGradOp, Shapes({{kAny, 5}, {kAny, 6}}), "Op: l has shape [?,6]" + least);
   // More axes than a tensor can have: broadcasting makes none, but an output may have longer cores.
   const OpDeclaration longer = {"Op", "a[n]", "x[n,n]", "", ""};
   CHECK_INFER(longer, Shapes({std::vector<int64_t>(STATESPACE_MAX_RANK - 1, 1)}),

@@ -1,0 +1,53 @@
+// The ops with triangular matrices: what one item costs, and the call of the core.
+#include "core/triangular.h"
+
+#include "ops/batched.h"
+#include "ops/kernels.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+namespace {
+
+template <bool right>
+struct TriangularSolveOp {
+  static int64_t work_size(const Call&) { return 0; }
+  static double flops(const Call& call) {
+    const double n = static_cast<double>(call.size('n'));
+    return n * n * static_cast<double>(call.size('k')) + 1;
+  }
+  template <class V>
+  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+    const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
+    const int k = static_cast<int>(call.size('k'));
+    with_size<kLargestUnrolled>(static_cast<int>(call.size('n')), [&](auto n) {
+      triangular_solve(n, k, sides, in[0], in[1], out[0]);
+    });
+  }
+};
+
+template <bool right>
+struct TriangularSolveGradOp {
+  static int64_t work_size(const Call&) { return 0; }
+  static double flops(const Call& call) { return 2 * TriangularSolveOp<right>::flops(call); }
+  template <class V>
+  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+    const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
+    const int k = static_cast<int>(call.size('k'));
+    with_size<kLargestUnrolled>(static_cast<int>(call.size('n')), [&](auto n) {
+      triangular_solve_adjoint(n, k, sides, in[0], in[1], in[2], out[0], out[1]);
+    });
+  }
+};
+
+}  // namespace
+
+const KernelEntry kTriangularKernels[] = {
+    batched_entry<TriangularSolveOp<false>>("StatespaceTriangularSolve"),
+    batched_entry<TriangularSolveGradOp<false>>("StatespaceTriangularSolveGrad"),
+    batched_entry<TriangularSolveOp<true>>("StatespaceTriangularSolveRight"),
+    batched_entry<TriangularSolveGradOp<true>>("StatespaceTriangularSolveRightGrad"),
+    {nullptr, nullptr, nullptr},
+};
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
