@@ -40,6 +40,8 @@ def _load():
         return None, f"{LIBRARY_PATH} does not exist"
     import tensorflow as tf
 
+    from statespace.native import vectorize
+
     try:
         ops = tf.load_op_library(str(LIBRARY_PATH))
     except (tf.errors.OpError, OSError) as error:
@@ -49,6 +51,7 @@ def _load():
     if not hasattr(ops, "statespace_cholesky"):
         return None, "it registered no ops (see standard error)"
     _load_bridge()
+    vectorize.register(api(), ops)
     return ops, None
 
 
@@ -72,13 +75,30 @@ def _load_bridge():
     _bridge_failure = xla.load(str(LIBRARY_PATH))
 
 
+class _Op(ctypes.Structure):
+    """``StatespaceOp`` in ops/api.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("num_inputs", ctypes.c_int32),
+        ("num_outputs", ctypes.c_int32),
+        ("num_attrs", ctypes.c_int32),
+        ("input_names", ctypes.POINTER(ctypes.c_char_p)),
+        ("output_names", ctypes.POINTER(ctypes.c_char_p)),
+        ("attr_names", ctypes.POINTER(ctypes.c_char_p)),
+        ("output_dtypes", ctypes.POINTER(ctypes.c_int32)),
+        ("input_ranks", ctypes.POINTER(ctypes.c_int32)),
+        ("output_likes", ctypes.POINTER(ctypes.c_int32)),
+    )
+
+
 class _Api(ctypes.Structure):
     """The head of ``StatespaceApi`` in ops/api.h."""
 
     _fields_ = (
         ("version", ctypes.c_int32),
         ("num_ops", ctypes.c_int32),
-        ("ops", ctypes.c_void_p),
+        ("ops", ctypes.POINTER(_Op)),
         ("infer", ctypes.c_void_p),
         ("run", ctypes.c_void_p),
         ("simd_level", ctypes.CFUNCTYPE(ctypes.c_char_p)),

@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define STATESPACE_API_VERSION 1
+#define STATESPACE_API_VERSION 2
 #define STATESPACE_MAX_RANK 12
 #define STATESPACE_MAX_OPERANDS 24
 
@@ -38,6 +38,9 @@ typedef struct {
   const char* const* output_names;
   const char* const* attr_names;
   const int32_t* output_dtypes;  // 0: the dtype T that all inputs share; otherwise that very dtype
+  const int32_t* input_ranks;    // number of core axes, which come after the batch axes
+  const int32_t*
+      output_likes;  // index of the input whose shape this is, batch axes included; or -1
 } StatespaceOp;
 
 typedef struct {

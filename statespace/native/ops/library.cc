@@ -56,7 +56,7 @@ std::vector<Op> build_ops() {
 struct ApiStorage {
   std::vector<StatespaceOp> ops;
   std::vector<std::vector<const char*>> names;
-  std::vector<std::vector<int32_t>> dtypes;
+  std::vector<std::vector<int32_t>> numbers;
   StatespaceApi api;
 };
 
@@ -110,16 +110,23 @@ ApiStorage build_api() {
     storage.names.push_back(names);
     return storage.names.back().data();
   };
+  const auto add_numbers = [&storage](const std::vector<int32_t>& numbers) {
+    storage.numbers.push_back(numbers);
+    return storage.numbers.back().data();
+  };
   for (const Op& op : all_ops()) {
     std::vector<const char*> inputs, outputs, attrs;
-    std::vector<int32_t> dtypes;
-    for (const OperandSpec& input : op.spec.inputs) inputs.push_back(input.name.c_str());
+    std::vector<int32_t> dtypes, ranks, likes;
+    for (const OperandSpec& input : op.spec.inputs) {
+      inputs.push_back(input.name.c_str());
+      ranks.push_back(input.num_core());
+    }
     for (const OperandSpec& output : op.spec.outputs) {
       outputs.push_back(output.name.c_str());
       dtypes.push_back(output.dtype);
+      likes.push_back(output.like);
     }
     for (const std::string& attr : op.spec.attrs) attrs.push_back(attr.c_str());
-    storage.dtypes.push_back(dtypes);
     StatespaceOp entry = {};
     entry.name = op.spec.name.c_str();
     entry.num_inputs = static_cast<int32_t>(inputs.size());
@@ -128,7 +135,9 @@ ApiStorage build_api() {
     entry.input_names = add_names(inputs);
     entry.output_names = add_names(outputs);
     entry.attr_names = add_names(attrs);
-    entry.output_dtypes = storage.dtypes.back().data();
+    entry.output_dtypes = add_numbers(dtypes);
+    entry.input_ranks = add_numbers(ranks);
+    entry.output_likes = add_numbers(likes);
     storage.ops.push_back(entry);
   }
   storage.api = {STATESPACE_API_VERSION,
