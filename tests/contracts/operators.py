@@ -15,3 +15,16 @@ OPERATORS: tuple[Operator, ...] = tuple(
     if module.name.startswith("rows_")
     for operator in importlib.import_module(f"contracts.{module.name}").OPERATORS
 )
+
+
+def _representatives():
+    """The forms that are marked, or else the first whose name begins with the same word."""
+    marked = {op.name.split("-")[0] for op in OPERATORS if op.representative}
+    for op in OPERATORS:
+        word = op.name.split("-")[0]
+        if op.representative or word not in marked:
+            marked.add(word)
+            yield op
+
+
+REPRESENTATIVES: tuple[Operator, ...] = tuple(_representatives())
