@@ -19,6 +19,7 @@ _CURE = (
     "To get the compiled library, install g++ (Debian: apt-get install g++) and reinstall with "
     "'pip install --force-reinstall --no-deps statespace-tf'."
 )
+_API_VERSION = 2  # STATESPACE_API_VERSION in ops/api.h
 _wanted = os.environ.get("STATESPACE_USE_NATIVE", "1") != "0"
 _bridge_failure: str | None = "not loaded yet"
 
@@ -50,6 +51,10 @@ def _load():
         return None, reason
     if not hasattr(ops, "statespace_cholesky"):
         return None, "it registered no ops (see standard error)"
+    if api().version != _API_VERSION:
+        reason = "it was built from other sources: install or build it anew"
+        warnings.warn(f"The compiled library {LIBRARY_PATH}: {reason}.", stacklevel=2)
+        return None, reason
     _load_bridge()
     vectorize.register(api(), ops)
     return ops, None
