@@ -2,6 +2,8 @@
 #ifndef STATESPACE_NATIVE_CORE_MATRIX_H_
 #define STATESPACE_NATIVE_CORE_MATRIX_H_
 
+#include <limits>
+
 #include "core/dims.h"
 
 namespace statespace {
@@ -117,7 +119,7 @@ inline void set_zero(N count, V* x) {
   for (int i = 0; i < count; ++i) x[i] = V();
 }
 
-// The lanes in which all of x[count] is zero, and writing zeros to given lanes of x.
+// The lanes in which all of x[count] is zero, and writing to given lanes of x.
 template <class V>
 inline Mask<V> all_zero(int64_t count, const V* x) {
   Mask<V> zero = V() == V();
@@ -125,8 +127,19 @@ inline Mask<V> all_zero(int64_t count, const V* x) {
   return zero;
 }
 template <class V>
+inline void fill_lanes(int64_t count, const Mask<V>& lanes, ScalarOf<V> value, V* x) {
+  if (!any_lane(lanes)) return;
+  for (int64_t i = 0; i < count; ++i) x[i] = select<V>(lanes, splat<V>(value), x[i]);
+}
+template <class V>
 inline void zero_lanes(int64_t count, const Mask<V>& lanes, V* x) {
-  for (int64_t i = 0; i < count; ++i) x[i] = select<V>(lanes, V(), x[i]);
+  fill_lanes(count, lanes, ScalarOf<V>(0), x);
+}
+
+// Writes NaN to given lanes of x: what a failed item shows.
+template <class V>
+inline void spoil_lanes(int64_t count, const Mask<V>& lanes, V* x) {
+  fill_lanes(count, lanes, std::numeric_limits<ScalarOf<V>>::quiet_NaN(), x);
 }
 
 }  // namespace STATESPACE_ISA

@@ -136,10 +136,30 @@ inline M mask_and(const M& a, const M& b) {
   return a & b;
 }
 
+inline bool mask_or(bool a, bool b) { return a || b; }
+template <class M>
+inline M mask_or(const M& a, const M& b) {
+  return a | b;
+}
+
 inline bool mask_not(bool a) { return !a; }
 template <class M>
 inline M mask_not(const M& a) {
   return ~a;
+}
+
+// Whether a comparison holds in some lane, or in all of them.
+inline bool any_lane(bool a) { return a; }
+template <class M>
+inline bool any_lane(const M& a) {
+  uint64_t words[sizeof(M) / sizeof(uint64_t)], any = 0;
+  std::memcpy(words, &a, sizeof a);
+  for (const uint64_t word : words) any |= word;
+  return any != 0;
+}
+template <class M>
+inline bool all_lanes(const M& a) {
+  return !any_lane(mask_not(a));
 }
 
 // a * b + c, rounded once where the instruction set fuses, in every V alike.

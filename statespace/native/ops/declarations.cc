@@ -24,6 +24,10 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceLqL", "a[m,n]", "l[m,k]", "", "k=min(m,n)"},
     {"StatespaceLqLGrad", "a[m,n] l_bar[m,k]", "a_bar[m,n]", "", "k=min(m,n)"},
     // Symmetric eigenvalue problems.
+    {"StatespaceEigh", "a[n,n]", "eigenvalues[n] eigenvectors[n,n] info[]:int32", "", ""},
+    {"StatespaceEighGrad",
+     "eigenvalues[n] eigenvectors[n,n] eigenvalues_bar[n] eigenvectors_bar[n,n]", "a_bar[n,n]", "",
+     ""},
     // General square matrices.
     // Kalman filters.
     {"StatespaceKalmanLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32", "", ""},

@@ -1,0 +1,155 @@
+"""Eigenvalues and eigenvectors of symmetric matrices."""
+
+import numpy as np
+import tensorflow as tf
+
+from statespace import native
+from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
+from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.failure import (
+    ON_FAILURE,
+    all_zero,
+    append_axes,
+    raise_where_failed,
+    spoil,
+)
+
+NOT_FOUND = "has no eigenvalues (a NaN or an infinity, or no convergence); not found:"
+
+
+def eigh(a, *, on_failure="nan", return_info=False):
+    """Eigenvalues and eigenvectors of a symmetric matrix: A = V diag(lambda) V'.
+
+    Args:
+      a: ``[..., n, n]``, float32 or float64. Only the lower triangle is read.
+      on_failure: what a matrix with a NaN or an infinity does. "nan": its eigenvalues and
+        eigenvectors become NaN throughout, its neighbours are untouched, and zero cotangents into
+        them give a zero gradient. "raise": ``InvalidArgumentError``; inside XLA, which cannot
+        raise, as "nan".
+      return_info: also return the status.
+
+    Returns:
+      Eigenvalues ``[..., n]``, ascending, and eigenvectors ``[..., n, n]``, in columns. With
+      ``return_info`` also an int32 ``[...]``: 0, or how many eigenvalues were not found (all n of
+      a matrix with a NaN or an infinity; convergence itself fails practically never).
+
+    Signs: of every eigenvector the first entry whose magnitude is within 0.1 % (2^-10) of the
+    largest is positive.
+
+    The gradient is symmetric-valued. The factor 1 / (lambda_j - lambda_i) that it applies to the
+    eigenvectors is replaced by 0 between eigenvalues that agree to rounding (a difference of at
+    most 4 n epsilon times the largest magnitude). So it is always finite; for a repeated
+    eigenvalue it is exact for functions of the eigenvalues alone and of the projectors on the
+    eigenspaces. The derivative of V f(lambda) V' within a repeated eigenvalue does not reach the
+    eigenvectors' cotangent at all: take ``matrix_function``, which is exact there.
+
+    Raises:
+      ValueError: shape or dtype of ``a``, or ``on_failure``, is wrong.
+      tf.errors.InvalidArgumentError: a matrix failed and ``on_failure="raise"``.
+
+    References:
+      Seeger et al., Auto-Differentiating Linear Algebra, arXiv:1710.08717, section 3.4 (syevd).
+      Golub & Van Loan, Matrix Computations, 4th ed., sections 8.3 and 8.1.4.
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace import linalg_ops
+      >>> eigenvalues, eigenvectors = linalg_ops.eigh(tf.constant([[0.0, 2.0], [2.0, 3.0]]))
+      >>> eigenvalues.numpy().round(6)
+      array([-1.,  4.], dtype=float32)
+      >>> eigenvectors.numpy().round(4)
+      array([[ 0.8944,  0.4472],
+             [-0.4472,  0.8944]], dtype=float32)
+    """
+    (a,) = to_matrices("eigh", a=a)
+    check_square("eigh", "a", a)
+    check_choice("eigh", "on_failure", on_failure, ON_FAILURE)
+    ops = native.ops()
+    results = eigh_reference(a) if ops is None else tuple(ops.statespace_eigh(a))
+    if on_failure == "raise":
+        results = raise_where_failed("eigh", results[2], NOT_FOUND, results)
+    return results if return_info else results[:2]
+
+
+def _fix_signs(v):
+    """The sign rule, for eigenvectors in columns."""
+    magnitude = tf.abs(v)
+    bound = tf.reduce_max(magnitude, axis=-2, keepdims=True) * (1 - 2.0**-10)
+    large = tf.cast(magnitude >= bound, v.dtype)
+    first = large * tf.cast(tf.cumsum(large, axis=-2) < 1.5, v.dtype)
+    pivot = tf.reduce_sum(v * first, axis=-2, keepdims=True)
+    return tf.where(pivot < 0, -v, v)
+
+
+def _factor_reference(a):
+    """TensorFlow's eigenvalues and eigenvectors, with our signs, range and failures.
+
+    One matrix with a NaN or an infinity makes TensorFlow's fail the whole batch, and entries near
+    under- and overflow are not scaled.
+    """
+    lower = tf.linalg.band_part(a, -1, 0)
+    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(lower), axis=[-2, -1]))
+    finite = tf.where(append_axes(failed, a), tf.zeros_like(a), lower)
+    largest = tf.reduce_max(tf.abs(finite), axis=[-2, -1], keepdims=True)
+    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
+    eigenvalues, v = tf.linalg.eigh(finite / scale)
+    info = tf.where(failed, tf.shape(a)[-1], 0)
+    return spoil(eigenvalues * scale[..., 0], failed), spoil(_fix_signs(v), failed), info
+
+
+@tf.custom_gradient
+def eigh_reference(a):
+    """Eigenvalues, eigenvectors and status, with the gradient of ``adjoint_reference``."""
+
+    def gradient(eigenvalues_bar, v_bar, _):
+        # Factorised anew, so that second derivatives meet this rule again and not TensorFlow's.
+        eigenvalues, v, _ = eigh_reference(a)
+        return adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar)
+
+    return _factor_reference(a), gradient
+
+
+def _gaps(eigenvalues):
+    """lambda_j - lambda_i at [i, j], and where i and j belong to one cluster."""
+    gap = eigenvalues[..., tf.newaxis, :] - eigenvalues[..., :, tf.newaxis]
+    limits = np.finfo(eigenvalues.dtype.as_numpy_dtype)
+    size = tf.cast(tf.shape(eigenvalues)[-1], eigenvalues.dtype)
+    width = 4 * size * limits.eps * tf.reduce_max(tf.abs(eigenvalues), axis=-1, keepdims=True)
+    width = tf.maximum(tf.stop_gradient(width), limits.tiny)[..., tf.newaxis]
+    return gap, tf.abs(gap) <= width
+
+
+def adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar):
+    """Cotangent of A from those of its eigenvalues and eigenvectors (arXiv:1710.08717, 3.4):
+
+    1. With P = V' dA V and V' dV = W skew: dA V + A dV = dV diag(lambda) + V diag(d lambda) gives
+       P = W diag(lambda) - diag(lambda) W + diag(d lambda).
+    2. So d lambda_i = P_ii and W_ij = E_ij P_ij, E_ij = 1 / (lambda_j - lambda_i), E_ii = 0.
+    3. <V_bar, dV> = <V' V_bar, E o P>; P is symmetric and E skew, which leaves
+       <E o (V' V_bar - V_bar' V) / 2, P>.
+    4. A_bar = V (diag(lambda_bar) + E o (V' V_bar - V_bar' V) / 2) V'.
+    5. Within a cluster E is set to 0. For a function of its eigenvalues alone V_bar is 0 there,
+       for one of its projector V' V_bar is symmetric: 0 is exact for both.
+    """
+    unused = all_zero(v_bar) & all_zero(eigenvalues_bar[..., tf.newaxis])
+    failed = tf.reduce_any(tf.math.is_nan(v), axis=[-2, -1])
+    v = tf.where(append_axes(failed, v), tf.zeros_like(v), v)
+    eigenvalues = tf.where(failed[..., tf.newaxis], tf.zeros_like(eigenvalues), eigenvalues)
+    gap, cluster = _gaps(eigenvalues)
+    turn = tf.matmul(v, v_bar, transpose_a=True)
+    turn = 0.5 * (turn - tf.linalg.matrix_transpose(turn))
+    turn = tf.where(cluster, tf.zeros_like(gap), turn / tf.where(cluster, tf.ones_like(gap), gap))
+    inner = turn + tf.linalg.diag(eigenvalues_bar)
+    a_bar = tf.matmul(v, tf.matmul(inner, v, transpose_b=True))
+    return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, failed))
+
+
+@tf.RegisterGradient("StatespaceEigh")
+def _gradient(op, eigenvalues_bar, v_bar, _):
+    return native.library().statespace_eigh_grad(*op.outputs[:2], eigenvalues_bar, v_bar)
+
+
+@tf.RegisterGradient("StatespaceEighGrad")
+def _gradient_of_gradient(op, a_bar_bar):
+    return reference_vjp(adjoint_reference, op.inputs, [a_bar_bar])
