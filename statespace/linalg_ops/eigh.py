@@ -105,6 +105,8 @@ def eigh_reference(a):
     def gradient(eigenvalues_bar, v_bar, _):
         # Factorised anew, so that second derivatives meet this rule again and not TensorFlow's.
         eigenvalues, v, _ = eigh_reference(a)
+        # A cotangent may come as tf.IndexedSlices, from tf.gather.
+        eigenvalues_bar, v_bar = tf.convert_to_tensor(eigenvalues_bar), tf.convert_to_tensor(v_bar)
         return adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar)
 
     return _factor_reference(a), gradient
