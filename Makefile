@@ -23,7 +23,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-native bench bench-quick docs lint wheel clean
+.PHONY: demo test test-native fuzz bench bench-quick docs lint wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/with-forecast $(VENV)/bridge
@@ -31,6 +31,10 @@ demo: $(VENV)/with-forecast $(VENV)/bridge
 
 test: $(VENV)/with-dev $(VENV)/bridge
 	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+# Thousands of random calls of every op; about an hour on two cores.
+fuzz: $(VENV)/with-dev $(VENV)/bridge
+	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS) -m fuzz tests/fuzz
 
 # The C++ tests of the numerics, under the address and undefined-behaviour sanitizers.
 test-native: $(VENV)/with-dev

@@ -42,5 +42,7 @@ def sum_to_shape(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Sums ``x`` over the batch axes along which ``like`` was broadcast to give it."""
     if x.shape.is_fully_defined() and x.shape == like.shape:
         return x
-    axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(like), s1=tf.shape(x))
-    return tf.reshape(tf.reduce_sum(x, axes), tf.shape(like))
+    shape = tf.shape(like, tf.int64)
+    axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=shape, s1=tf.shape(x, tf.int64))
+    # As int32, for TensorFlow's gradient of a sum.
+    return tf.reshape(tf.reduce_sum(x, tf.cast(axes, tf.int32)), shape)

@@ -1,0 +1,69 @@
+"""The Kalman ops under tf.vectorized_map and jacobian."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from kalman.models import NAMES, build, random_data, random_parameters
+
+import statespace as ss
+from statespace import config
+
+pytestmark = pytest.mark.skipif(
+    not config.native_available(), reason="the compiled library is not available"
+)
+
+
+def value_and_gradients(y, parameters):
+    with tf.GradientTape() as tape:
+        tape.watch(parameters)
+        value = ss.log_likelihood(build(parameters), y)
+        total = tf.reduce_sum(value)
+    return value, tape.gradient(total, parameters)
+
+
+@pytest.mark.parametrize("mapped", ["data", "model", "transition_offset", "initial_scale"])
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize("lead", [(), (4,)])
+def test_likelihood_and_gradient_equal_a_loop(mapped, batch, lead):
+    """What is not mapped is shared, and its gradient is each iteration's own."""
+    rng = np.random.default_rng(0)
+    y = tf.constant(random_data(rng, (3, *batch), 4, 2))
+    models = [random_parameters(rng, 3, 2, lead=lead) for _ in range(3)]
+    stacked = {name: tf.constant(np.stack([x[name] for x in models])) for name in NAMES}
+    names = NAMES if mapped == "model" else [mapped] if mapped in NAMES else []
+    shared = {name: tf.constant(models[0][name]) for name in NAMES if name not in names}
+
+    def function(elements):
+        data, own = elements
+        return value_and_gradients(data if mapped in ("data", "model") else y[0], shared | own)
+
+    elements = (y, {name: stacked[name] for name in names})
+    got = tf.vectorized_map(function, elements, fallback_to_while_loop=False)
+    members = [function(tf.nest.map_structure(lambda x, i=i: x[i], elements)) for i in range(3)]
+    expected = tf.nest.map_structure(lambda *x: tf.stack(x), *members)
+    for x, z in zip(tf.nest.flatten(got), tf.nest.flatten(expected), strict=True):
+        assert x.shape == z.shape
+        np.testing.assert_allclose(x, z, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+def test_jacobian_of_the_likelihoods(graph, caplog):
+    rng = np.random.default_rng(1)
+    y = tf.constant(random_data(rng, (3,), 4, 2))
+    parameters = {k: tf.constant(v) for k, v in random_parameters(rng, 3, 2).items()}
+
+    def jacobian(parameters):
+        with tf.GradientTape() as tape:
+            tape.watch(parameters)
+            value = ss.log_likelihood(build(parameters), y)
+        return tape.jacobian(value, parameters)
+
+    with caplog.at_level(logging.WARNING, logger="tensorflow"):
+        got = (tf.function(jacobian) if graph else jacobian)(parameters)
+    assert "while_loop" not in caplog.text
+    for item in range(3):
+        _, expected = value_and_gradients(y[item], parameters)
+        for name in NAMES:
+            np.testing.assert_allclose(got[name][item], expected[name], rtol=1e-10, atol=1e-10)
