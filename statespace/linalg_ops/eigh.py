@@ -155,14 +155,19 @@ def eigh_reference(a):
     return _factor_reference(a), gradient
 
 
+def cluster_width(eigenvalues):
+    """[..., 1]: what rounding alone may put between two eigenvalues."""
+    epsilon = np.finfo(eigenvalues.dtype.as_numpy_dtype).eps
+    size = tf.cast(tf.shape(eigenvalues)[-1], eigenvalues.dtype)
+    largest = tf.reduce_max(tf.abs(eigenvalues), axis=-1, keepdims=True)
+    return tf.stop_gradient(4 * size * epsilon * largest)
+
+
 def _gaps(eigenvalues):
     """lambda_j - lambda_i at [i, j], and where i and j belong to one cluster."""
     gap = eigenvalues[..., tf.newaxis, :] - eigenvalues[..., :, tf.newaxis]
-    limits = np.finfo(eigenvalues.dtype.as_numpy_dtype)
-    size = tf.cast(tf.shape(eigenvalues)[-1], eigenvalues.dtype)
-    width = 4 * size * limits.eps * tf.reduce_max(tf.abs(eigenvalues), axis=-1, keepdims=True)
-    width = tf.maximum(tf.stop_gradient(width), limits.tiny)[..., tf.newaxis]
-    return gap, tf.abs(gap) <= width
+    tiny = np.finfo(eigenvalues.dtype.as_numpy_dtype).tiny
+    return gap, tf.abs(gap) <= tf.maximum(cluster_width(eigenvalues), tiny)[..., tf.newaxis]
 
 
 def adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar):

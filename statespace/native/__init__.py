@@ -19,7 +19,7 @@ _CURE = (
     "To get the compiled library, install g++ (Debian: apt-get install g++) and reinstall with "
     "'pip install --force-reinstall --no-deps statespace-tf'."
 )
-_API_VERSION = 2  # STATESPACE_API_VERSION in ops/api.h
+_API_VERSION = 3  # STATESPACE_API_VERSION in ops/api.h
 _wanted = os.environ.get("STATESPACE_USE_NATIVE", "1") != "0"
 _bridge_failure: str | None = "not loaded yet"
 
@@ -41,7 +41,7 @@ def _load():
         return None, f"{LIBRARY_PATH} does not exist"
     import tensorflow as tf
 
-    from statespace.native import vectorize
+    from statespace.native import lapack, vectorize
 
     try:
         ops = tf.load_op_library(str(LIBRARY_PATH))
@@ -55,6 +55,7 @@ def _load():
         reason = "it was built from other sources: install or build it anew"
         warnings.warn(f"The compiled library {LIBRARY_PATH}: {reason}.", stacklevel=2)
         return None, reason
+    lapack.hand_over(api().set_lapack)
     _load_bridge()
     vectorize.register(api(), ops)
     return ops, None
@@ -109,6 +110,7 @@ class _Api(ctypes.Structure):
         ("simd_level", ctypes.CFUNCTYPE(ctypes.c_char_p)),
         ("num_threads", ctypes.CFUNCTYPE(ctypes.c_int32)),
         ("set_num_threads", ctypes.CFUNCTYPE(None, ctypes.c_int32)),
+        ("set_lapack", ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_char_p, ctypes.c_void_p)),
     )
 
 

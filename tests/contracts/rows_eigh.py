@@ -38,4 +38,39 @@ def _eigh(n):
     )
 
 
-OPERATORS = (_eigh(1), _eigh(2), _eigh(3), _eigh(6))
+def _matrix_function(name, n, power=None):
+    values = {
+        "sqrt": np.sqrt,
+        "inv_sqrt": lambda x: 1 / np.sqrt(x),
+        "log": np.log,
+        "exp": np.exp,
+        "power": lambda x: x**power,
+    }
+
+    def oracle(a):
+        eigenvalues, v = np.linalg.eigh(a)
+        return (v * values[name](eigenvalues)) @ v.T
+
+    return Operator(
+        f"matrix_function-{name}-{n}",
+        lambda a: linalg_ops.matrix_function(a, name, power=power),
+        lambda rng, batch, dtype: [symmetric(rng, batch, n, dtype)],
+        oracle,
+        with_nan,
+        ((n, n),),
+        symmetric=True,
+        representative=name == "log",
+    )
+
+
+OPERATORS = (
+    _eigh(1),
+    _eigh(2),
+    _eigh(3),
+    _eigh(6),
+    _matrix_function("sqrt", 3),
+    _matrix_function("inv_sqrt", 1),
+    _matrix_function("log", 4),
+    _matrix_function("exp", 2),
+    _matrix_function("power", 3, 1.7),
+)

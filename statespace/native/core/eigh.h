@@ -278,8 +278,19 @@ inline V diagonalise(N n, V* d, V* e, V* q) {
   return left;
 }
 
-// Row i of the eigenvectors q, as columns of v[n, n], in ascending order of d[n]. Each takes the
-// sign that makes positive its first entry of nearly largest magnitude.
+// The sign that makes positive the first entry of nearly largest magnitude of x[n].
+template <class V, class N>
+inline V eigenvector_sign(N n, const V* x) {
+  using T = ScalarOf<V>;
+  V largest = V(), pivot = V();
+  for (int j = 0; j < n; ++j) largest = maximum(largest, absolute(x[j]));
+  const V bound = largest * splat<V>(T(kNearlyLargest));
+  for (int j = n - 1; j >= 0; --j) pivot = select<V>(absolute(x[j]) < bound, pivot, x[j]);
+  return select<V>(pivot < V(), splat<V>(T(-1)), splat<V>(T(1)));
+}
+
+// Row i of the eigenvectors q, as columns of v[n, n], in ascending order of d[n], each with
+// its sign fixed.
 template <class V, class N>
 inline void sort(N n, const V* d, const V* q, V* eigenvalues, V* v) {
   using T = ScalarOf<V>;
@@ -290,11 +301,7 @@ inline void sort(N n, const V* d, const V* q, V* eigenvalues, V* v) {
       rank = rank + select<V>(before, splat<V>(T(1)), V());
     }
     const V* const row = q + static_cast<int64_t>(i) * n;
-    V largest = V(), pivot = V();
-    for (int j = 0; j < n; ++j) largest = maximum(largest, absolute(row[j]));
-    const V bound = largest * splat<V>(T(kNearlyLargest));
-    for (int j = n - 1; j >= 0; --j) pivot = select<V>(absolute(row[j]) < bound, pivot, row[j]);
-    const V sign = select<V>(pivot < V(), splat<V>(T(-1)), splat<V>(T(1)));
+    const V sign = eigenvector_sign(n, row);
     int64_t column[kLanes<V>];
     for (int lane = 0; lane < kLanes<V>; ++lane) {
       column[lane] = static_cast<int64_t>(get_lane(rank, lane));

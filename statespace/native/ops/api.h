@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define STATESPACE_API_VERSION 2
+#define STATESPACE_API_VERSION 3
 #define STATESPACE_MAX_RANK 12
 #define STATESPACE_MAX_OPERANDS 24
 
@@ -63,6 +63,10 @@ typedef struct {
   const char* (*simd_level)(void);
   int32_t (*num_threads)(void);
   void (*set_num_threads)(int32_t num_threads);
+
+  // Hands over a LAPACK routine, e.g. "dsyevd", with 32-bit integers. Returns 0, or 1 if no op
+  // calls it.
+  int32_t (*set_lapack)(const char* routine, void* function);
 } StatespaceApi;
 
 #if defined(__GNUC__)

@@ -3,6 +3,7 @@
 #define STATESPACE_NATIVE_OPS_BATCHED_H_
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/dims.h"
 #include "ops/lanes.h"
@@ -44,6 +45,13 @@ void run_group(const Call& call, const Group<V>& group) {
   for (int i = 0; i < call.num_outputs; ++i) store(call.outputs[i], group, 0, out[i]);
 }
 
+// True of an Op that says `static constexpr bool kOwnThreads = true`: its large items use threads
+// of their own, such as LAPACK's, and run one after another on the calling thread.
+template <class Op, class = void>
+constexpr bool kOwnThreads = false;
+template <class Op>
+constexpr bool kOwnThreads<Op, std::void_t<decltype(Op::kOwnThreads)>> = Op::kOwnThreads;
+
 template <class T, class Op, class V>
 void run_groups(const Call& call, double bytes) {
   // Threads get whole groups, so that each but the last is full.
@@ -55,6 +63,7 @@ void run_groups(const Call& call, double bytes) {
       run_group<V, Op>(call, Group<V>{first, count});
     }
   };
+  if (kLanes<V> == 1 && kOwnThreads<Op>) return range(&call, 0, call.batch);
   // At about 5 GFLOP/s and 10 GB/s.
   const double nanoseconds = kLanes<V> * (Op::flops(call) / 5 + bytes / 10);
   parallel_for((call.batch + kLanes<V> - 1) / kLanes<V>, nanoseconds, range, &call);

@@ -3,18 +3,85 @@
 
 #include "ops/batched.h"
 #include "ops/kernels.h"
+#include "ops/lapack.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
 namespace {
 
+// Numbers of scratch that syevd wants, and how many of them are taken for integers.
+int64_t syevd_integers(int64_t n) { return 5 * n + 3; }
+int64_t syevd_work_size(int64_t n) { return 2 * n * n + 6 * n + 1 + syevd_integers(n); }
+
+// x[n, n] becomes its transpose, a block at a time: within the cache's reach both ways.
+template <class T>
+void transpose_in_place(int64_t n, T* x) {
+  constexpr int64_t kBlock = 16;
+  for (int64_t top = 0; top < n; top += kBlock) {
+    for (int64_t left = 0; left <= top; left += kBlock) {
+      for (int64_t i = top; i < std::min(top + kBlock, n); ++i) {
+        for (int64_t j = left; j < std::min(left + kBlock, i); ++j) {
+          std::swap(x[i * n + j], x[j * n + i]);
+        }
+      }
+    }
+  }
+}
+
+// As `eigh`, by LAPACK. False if there is none, or n is beyond its integers.
+template <class T>
+bool eigh_by_lapack(int n, const T* a, T* lambda, T* v, T* work, T* info) {
+  const Syevd<T> routine = syevd<T>();
+  int lwork, liwork, status = n;
+  if (routine == nullptr || !fits_lapack(syevd_work_size(n) - syevd_integers(n), &lwork) ||
+      !fits_lapack(syevd_integers(n), &liwork)) {
+    return false;
+  }
+  // LAPACK stores columns: what is our lower triangle is its upper one.
+  T probe = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) v[i * n + j] = j <= i ? a[i * n + j] : T(0);
+    for (int64_t j = 0; j <= i; ++j) probe += a[i * n + j] - a[i * n + j];
+  }
+  if (probe == 0) {
+    char jobz = 'V', uplo = 'U';
+    // The integers last; T is no smaller than they are.
+    routine(&jobz, &uplo, &n, v, &n, lambda, work, &lwork, reinterpret_cast<int*>(work + lwork),
+            &liwork, &status);
+  }
+  *info = T(status == 0 ? 0 : n);
+  if (status != 0) {
+    std::fill(lambda, lambda + n, std::numeric_limits<T>::quiet_NaN());
+    std::fill(v, v + static_cast<int64_t>(n) * n, std::numeric_limits<T>::quiet_NaN());
+    return true;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    const T sign = eigenvector_sign(n, v + i * n);
+    for (int64_t j = 0; j < n; ++j) v[i * n + j] = sign * v[i * n + j] + T(0);  // never -0
+    lambda[i] += T(0);
+  }
+  transpose_in_place(n, v);
+  return true;
+}
+
 struct EighOp {
-  static int64_t work_size(const Call& call) { return eigh_work_size(call.size('n')); }
+  static constexpr bool kOwnThreads = true;
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n');
+    return n * n <= kLargestInLanes ? eigh_work_size(n) : syevd_work_size(n);
+  }
   static double flops(const Call& call) { return 10 * cube(call.size('n')) + 100; }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
-    with_size<kLargestUnrolled>(static_cast<int>(call.size('n')),
-                                [&](auto n) { *out[2] = eigh(n, in[0], out[0], out[1], work); });
+    const int size = static_cast<int>(call.size('n'));
+    if constexpr (kLanes<V> == 1) {
+      if (!eigh_by_lapack(size, in[0], out[0], out[1], work, out[2])) {
+        *out[2] = eigh(size, in[0], out[0], out[1], work);
+      }
+    } else {
+      with_size<kLargestUnrolled>(size,
+                                  [&](auto n) { *out[2] = eigh(n, in[0], out[0], out[1], work); });
+    }
   }
 };
 

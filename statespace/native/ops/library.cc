@@ -7,6 +7,7 @@
 #include <new>
 
 #include "ops/kernels.h"
+#include "ops/lapack.h"
 #include "ops/thread_pool.h"
 
 namespace statespace {
@@ -104,6 +105,10 @@ int32_t api_run(int32_t op, const StatespaceTensor* inputs, const StatespaceTens
   return report(run_op(all_ops()[op], inputs, outputs, attrs), message, message_size);
 }
 
+int32_t api_set_lapack(const char* routine, void* function) {
+  return set_lapack(routine, function) ? 0 : 1;
+}
+
 ApiStorage build_api() {
   ApiStorage storage;
   const auto add_names = [&storage](const std::vector<const char*>& names) {
@@ -147,7 +152,8 @@ ApiStorage build_api() {
                  api_run,
                  simd_level,
                  num_threads,
-                 set_num_threads};
+                 set_num_threads,
+                 api_set_lapack};
   return storage;
 }
 
