@@ -59,6 +59,7 @@ def _matrix_function(name, n, power=None):
         with_nan,
         ((n, n),),
         symmetric=True,
+        bitwise=False,
         representative=name == "log",
     )
 
