@@ -2,11 +2,23 @@
 
 from statespace import native
 from statespace.linalg_ops.cholesky import cholesky
+from statespace.linalg_ops.cholesky_solve import cholesky_inverse, cholesky_solve
 from statespace.linalg_ops.eigh import eigh
 from statespace.linalg_ops.lq import lq
 from statespace.linalg_ops.matrix_function import matrix_function
-from statespace.linalg_ops.triangular import triangular_solve
+from statespace.linalg_ops.psd_cholesky import psd_cholesky
+from statespace.linalg_ops.triangular import triangular_multiply, triangular_solve
 
-__all__ = ["cholesky", "eigh", "lq", "matrix_function", "triangular_solve"]
+__all__ = [
+    "cholesky",
+    "cholesky_inverse",
+    "cholesky_solve",
+    "eigh",
+    "lq",
+    "matrix_function",
+    "psd_cholesky",
+    "triangular_multiply",
+    "triangular_solve",
+]
 
 native.library()  # now, so that a SavedModel that contains the ops can be loaded from here on

@@ -33,6 +33,18 @@ def check_square(op: str, name: str, tensor: tf.Tensor):
         raise ValueError(f"{op}: {name} has shape {tensor.shape}; it must be square, [..., n, n].")
 
 
+def check_sides(op: str, l: tf.Tensor, b: tf.Tensor, right_side: bool = False):
+    """Raises ValueError where b, ``[..., n, k]``, is known not to fit the square l beside it."""
+    if l.shape.rank is None or b.shape.rank is None:
+        return
+    n, size = l.shape[-1], b.shape[-1 if right_side else -2]
+    if None not in (n, size) and n != size:
+        wanted = "[..., k, n]" if right_side else "[..., n, k]"
+        raise ValueError(
+            f"{op}: b has shape {b.shape}; it must be {wanted} with n = {n}, as l {l.shape} says."
+        )
+
+
 def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
     """Raises ValueError where a keyword argument is not one of its choices."""
     if value not in choices:

@@ -106,11 +106,11 @@ def adjoint_reference(l, l_bar):
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1])
     identity = tf.eye(tf.shape(l)[-1], dtype=l.dtype)
     safe = tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l)
-    a_bar = 0.5 * _sandwich(safe, copyltu(tf.matmul(safe, l_bar, transpose_a=True)))
+    a_bar = 0.5 * sandwich(safe, copyltu(tf.matmul(safe, l_bar, transpose_a=True)))
     return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, failed))
 
 
-def _sandwich(l, x):
+def sandwich(l, x):
     """L^-T X L^-1 for symmetric X."""
     left = solve_reference(l, x, lower=True, adjoint=True)
     return solve_reference(l, tf.linalg.matrix_transpose(left), lower=True, adjoint=True)

@@ -1,9 +1,11 @@
-"""Systems with a triangular matrix."""
+"""Systems with a triangular matrix, and products."""
+
+import functools
 
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_square, to_matrices
+from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
 from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import spoil
 
@@ -44,7 +46,7 @@ def triangular_solve(l, b, *, lower=True, adjoint=False, right_side=False):
     """
     l, b = to_matrices("triangular_solve", l=l, b=b)
     check_square("triangular_solve", "l", l)
-    _check_sides(l, b, right_side)
+    check_sides("triangular_solve", l, b, right_side)
     ops = native.ops()
     if ops is None:
         solve = solve_right_reference if right_side else solve_reference
@@ -53,16 +55,47 @@ def triangular_solve(l, b, *, lower=True, adjoint=False, right_side=False):
     return solve(l, b, lower=lower, adjoint=adjoint)
 
 
-def _check_sides(l, b, right_side):
-    if l.shape.rank is None or b.shape.rank is None:
-        return
-    n, size = l.shape[-1], b.shape[-1 if right_side else -2]
-    if None not in (n, size) and n != size:
-        wanted = "[..., k, n]" if right_side else "[..., n, k]"
-        raise ValueError(
-            f"triangular_solve: b has shape {b.shape}; it must be {wanted} with n = {n}, as l "
-            f"{l.shape} says."
-        )
+def triangular_multiply(l, b, *, lower=True, adjoint=False, right_side=False):
+    """op(L) B, or B op(L) with ``right_side``.
+
+    op(L) is L, or its transpose with ``adjoint``. Batch axes broadcast by NumPy's rules.
+
+    Args:
+      l: triangular ``[..., n, n]``; the other triangle is never read.
+      b: ``[..., n, k]``; ``[..., k, n]`` with ``right_side``. Same dtype as ``l``.
+      lower: whether L is lower (True) or upper triangular.
+      adjoint: multiply with the transpose.
+      right_side: L stands on the right.
+
+    Returns:
+      The product, with the core shape of ``b`` and the broadcast batch axes.
+
+    The gradient with respect to L lies in its triangle.
+
+    Raises:
+      ValueError: a shape or dtype is wrong, statically known.
+      tf.errors.InvalidArgumentError: a shape is wrong, seen when the op runs.
+
+    References:
+      Seeger et al., Auto-Differentiating Linear Algebra, arXiv:1710.08717, section 3.2 (trmm).
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace import linalg_ops
+      >>> l = tf.constant([[2.0, 0.0], [1.0, 1.0]])
+      >>> linalg_ops.triangular_multiply(l, tf.constant([[1.0], [2.0]])).numpy()
+      array([[2.],
+             [3.]], dtype=float32)
+    """
+    l, b = to_matrices("triangular_multiply", l=l, b=b)
+    check_square("triangular_multiply", "l", l)
+    check_sides("triangular_multiply", l, b, right_side)
+    ops = native.ops()
+    if ops is None:
+        return multiply_reference(l, b, lower=lower, adjoint=adjoint, right_side=right_side)
+    left, right = ops.statespace_triangular_multiply, ops.statespace_triangular_multiply_right
+    return (right if right_side else left)(l, b, lower=lower, adjoint=adjoint)
 
 
 def solve_reference(l, b, *, lower, adjoint):
@@ -82,6 +115,11 @@ def solve_right_reference(l, b, *, lower, adjoint):
     return tf.linalg.matrix_transpose(x)
 
 
+def triangle(x, lower):
+    """The lower or upper triangle, zero elsewhere."""
+    return tf.linalg.band_part(x, *((-1, 0) if lower else (0, -1)))
+
+
 def adjoint_reference(l, x, x_bar, *, lower, adjoint):
     """Cotangents of L and B from that of X, where op(L) X = B:
 
@@ -90,13 +128,8 @@ def adjoint_reference(l, x, x_bar, *, lower, adjoint):
     3. op(L)_bar = -B_bar X'; L_bar is that or its transpose, restricted to L's triangle.
     """
     b_bar = solve_reference(l, x_bar, lower=lower, adjoint=not adjoint)
-    l_bar = (
-        -tf.matmul(x, b_bar, transpose_b=True)
-        if adjoint
-        else -tf.matmul(b_bar, x, transpose_b=True)
-    )
-    below, above = (-1, 0) if lower else (0, -1)
-    return tf.linalg.band_part(l_bar, below, above), b_bar
+    l_bar = -tf.matmul(*((x, b_bar) if adjoint else (b_bar, x)), transpose_b=True)
+    return triangle(l_bar, lower), b_bar
 
 
 def adjoint_right_reference(l, x, x_bar, *, lower, adjoint):
@@ -108,12 +141,41 @@ def adjoint_right_reference(l, x, x_bar, *, lower, adjoint):
     return l_bar, transpose(b_bar)
 
 
-def _register(name, native_gradient, reference):
+def multiply_reference(l, b, *, lower, adjoint, right_side):
+    """op(L) B or B op(L) by TensorFlow's product with the triangle alone."""
+    l = triangle(l, lower)
+    if right_side:
+        return tf.matmul(b, l, transpose_b=adjoint)
+    return tf.matmul(l, b, transpose_a=adjoint)
+
+
+def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
+    """Cotangents of L and B from that of X = op(L) B:
+
+    1. dX = d op(L) B + op(L) dB, so B_bar = op(L)' X_bar and op(L)_bar = X_bar B'.
+    2. L_bar is that or its transpose, restricted to L's triangle.
+    3. On the right side, X' = op(L)' B' is the same with transposes throughout.
+    """
+    b_bar = multiply_reference(l, x_bar, lower=lower, adjoint=not adjoint, right_side=right_side)
+    first, second = (b, x_bar) if adjoint != right_side else (x_bar, b)
+    if right_side:
+        l_bar = tf.matmul(first, second, transpose_a=True)
+    else:
+        l_bar = tf.matmul(first, second, transpose_b=True)
+    return triangle(l_bar, lower), b_bar
+
+
+def _register(name, native_gradient, reference, saved):
+    """Registers the gradients of an op and of its gradient op.
+
+    ``saved`` gives, of the op, the matrix that the gradient op takes beside L: B, or the result.
+    """
+
     @tf.RegisterGradient(name)
     def _gradient(op, x_bar):
         l, b = op.inputs
         l_bar, b_bar = getattr(native.library(), native_gradient)(
-            l, op.outputs[0], x_bar, lower=op.get_attr("lower"), adjoint=op.get_attr("adjoint")
+            l, saved(op), x_bar, lower=op.get_attr("lower"), adjoint=op.get_attr("adjoint")
         )
         return sum_to_shape(l_bar, l), sum_to_shape(b_bar, b)
 
@@ -121,15 +183,24 @@ def _register(name, native_gradient, reference):
     def _gradient_of_gradient(op, l_bar_bar, b_bar_bar):
         sides = {"lower": op.get_attr("lower"), "adjoint": op.get_attr("adjoint")}
         return reference_vjp(
-            lambda l, x, x_bar: reference(l, x, x_bar, **sides),
-            op.inputs,
-            [l_bar_bar, b_bar_bar],
+            functools.partial(reference, **sides), op.inputs, [l_bar_bar, b_bar_bar]
         )
 
 
-_register("StatespaceTriangularSolve", "statespace_triangular_solve_grad", adjoint_reference)
-_register(
-    "StatespaceTriangularSolveRight",
-    "statespace_triangular_solve_right_grad",
-    adjoint_right_reference,
-)
+for _side, _solve, _right in (
+    ("", adjoint_reference, False),
+    ("Right", adjoint_right_reference, True),
+):
+    _suffix = "_right_grad" if _right else "_grad"
+    _register(
+        f"StatespaceTriangularSolve{_side}",
+        f"statespace_triangular_solve{_suffix}",
+        _solve,
+        saved=lambda op: op.outputs[0],
+    )
+    _register(
+        f"StatespaceTriangularMultiply{_side}",
+        f"statespace_triangular_multiply{_suffix}",
+        functools.partial(multiply_adjoint_reference, right_side=_right),
+        saved=lambda op: op.inputs[1],
+    )

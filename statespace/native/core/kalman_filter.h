@@ -8,7 +8,7 @@
 
 #include <limits>
 
-#include "core/matrix.h"
+#include "core/multiply.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {

@@ -94,6 +94,16 @@ constexpr KernelEntry batched_entry(const char* name) {
   return {name, run_batched<float, Op>, run_batched<double, Op>};
 }
 
+// Calls f with n: in lanes, where matrices are small, with small sizes as constants.
+template <class V, class F>
+inline void with_matrix_size(int64_t n, F&& f) {
+  if constexpr (kLanes<V> > 1) {
+    with_size<kLargestUnrolled>(static_cast<int>(n), f);
+  } else {
+    f(static_cast<int>(n));
+  }
+}
+
 // n^3 as a number of operations.
 inline double cube(int64_t n) { return static_cast<double>(n) * n * n; }
 

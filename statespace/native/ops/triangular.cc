@@ -19,9 +19,8 @@ struct TriangularSolveOp {
   static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
     const int k = static_cast<int>(call.size('k'));
-    with_size<kLargestUnrolled>(static_cast<int>(call.size('n')), [&](auto n) {
-      triangular_solve(n, k, sides, in[0], in[1], out[0]);
-    });
+    with_matrix_size<V>(call.size('n'),
+                        [&](auto n) { triangular_solve(n, k, sides, in[0], in[1], out[0]); });
   }
 };
 
@@ -33,8 +32,31 @@ struct TriangularSolveGradOp {
   static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
     const int k = static_cast<int>(call.size('k'));
-    with_size<kLargestUnrolled>(static_cast<int>(call.size('n')), [&](auto n) {
+    with_matrix_size<V>(call.size('n'), [&](auto n) {
       triangular_solve_adjoint(n, k, sides, in[0], in[1], in[2], out[0], out[1]);
+    });
+  }
+};
+
+template <bool right>
+struct TriangularMultiplyOp : TriangularSolveOp<right> {
+  template <class V>
+  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+    const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
+    const int k = static_cast<int>(call.size('k'));
+    with_matrix_size<V>(call.size('n'),
+                        [&](auto n) { triangular_multiply(n, k, sides, in[0], in[1], out[0]); });
+  }
+};
+
+template <bool right>
+struct TriangularMultiplyGradOp : TriangularSolveGradOp<right> {
+  template <class V>
+  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+    const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
+    const int k = static_cast<int>(call.size('k'));
+    with_matrix_size<V>(call.size('n'), [&](auto n) {
+      triangular_multiply_adjoint(n, k, sides, in[0], in[1], in[2], out[0], out[1]);
     });
   }
 };
@@ -46,6 +68,10 @@ const KernelEntry kTriangularKernels[] = {
     batched_entry<TriangularSolveGradOp<false>>("StatespaceTriangularSolveGrad"),
     batched_entry<TriangularSolveOp<true>>("StatespaceTriangularSolveRight"),
     batched_entry<TriangularSolveGradOp<true>>("StatespaceTriangularSolveRightGrad"),
+    batched_entry<TriangularMultiplyOp<false>>("StatespaceTriangularMultiply"),
+    batched_entry<TriangularMultiplyGradOp<false>>("StatespaceTriangularMultiplyGrad"),
+    batched_entry<TriangularMultiplyOp<true>>("StatespaceTriangularMultiplyRight"),
+    batched_entry<TriangularMultiplyGradOp<true>>("StatespaceTriangularMultiplyRightGrad"),
     {nullptr, nullptr, nullptr},
 };
 

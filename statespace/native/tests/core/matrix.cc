@@ -1,5 +1,5 @@
 // Products of small matrices: every size, destination and part, with exact numbers.
-#include "core/matrix.h"
+#include "core/multiply.h"
 
 #include "tests/dense.h"
 

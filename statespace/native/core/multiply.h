@@ -1,0 +1,267 @@
+// Matrix products, the work of every factorisation and recursion.
+#ifndef STATESPACE_NATIVE_CORE_MULTIPLY_H_
+#define STATESPACE_NATIVE_CORE_MULTIPLY_H_
+
+#include <algorithm>
+#include <type_traits>
+
+#include "core/matrix.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// What a product does to its destination.
+enum class Into { kSet, kAdd, kSubtract };
+// Which part of the destination it computes.
+enum class Part { kAll, kLower };
+
+// A register of type U: one V, or, where V is a single number, several neighbouring ones.
+template <class U, class V>
+inline U load_register(const V* x) {
+  if constexpr (sizeof(U) == sizeof(V)) {
+    return *x;
+  } else {
+    U u;
+    std::memcpy(&u, x, sizeof u);
+    return u;
+  }
+}
+template <class U, class V>
+inline void store_register(const U& u, V* x) {
+  std::memcpy(x, &u, sizeof u);
+}
+template <class U, class V>
+inline U spread(const V& x) {
+  if constexpr (sizeof(U) == sizeof(V)) {
+    return x;
+  } else {
+    return splat<U>(x);
+  }
+}
+
+// Rows i ... i + R - 1 of C, whose rows lie `stride` apart, from column j on: C registers of each
+// row. With Part::kLower what lies above the diagonal is not stored.
+template <Into into, Part part, int R, int C, class U, class V, class K>
+inline void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j, V* c,
+                          int64_t stride) {
+  constexpr int kWidth = sizeof(U) / sizeof(V);
+  static_assert(part == Part::kAll || kWidth == 1, "a register may not cross the diagonal");
+  V* const corner = c + i * stride + j;
+  U sums[R][C];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int s = 0; s < C; ++s) {
+      sums[r][s] = into == Into::kSet ? U() : load_register<U>(corner + r * stride + s * kWidth);
+    }
+  }
+  for (int l = 0; l < k; ++l) {
+    U y[C];
+#pragma GCC unroll 4
+    for (int s = 0; s < C; ++s) y[s] = load_register<U>(&b(l, j + s * kWidth));
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const U x = spread<U>(into == Into::kSubtract ? -a(i + r, l) : a(i + r, l));
+#pragma GCC unroll 4
+      for (int s = 0; s < C; ++s) sums[r][s] = mul_add(x, y[s], sums[r][s]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int s = 0; s < C; ++s) {
+      if (part == Part::kAll || j + s <= i + r) {
+        store_register(sums[r][s], corner + r * stride + s * kWidth);
+      }
+    }
+  }
+}
+
+// R rows of C in the columns j ... columns - 1: a few registers at a time, then one, then single
+// numbers.
+template <Into into, Part part, int R, class V, class K>
+inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, const View<V>& b, V* c,
+                          int64_t stride) {
+  if constexpr (kLanes<V> == 1 && part == Part::kAll) {
+    using U = Vector<V>;
+    constexpr int kWidth = kLanes<U>;
+    if (b.column == 1) {
+      for (; j + 3 * kWidth <= columns; j += 3 * kWidth) {
+        multiply_tile<into, part, R, 3, U>(k, a, i, b, j, c, stride);
+      }
+      for (; j + kWidth <= columns; j += kWidth) {
+        multiply_tile<into, part, R, 1, U>(k, a, i, b, j, c, stride);
+      }
+    }
+  }
+  constexpr int kColumns = R == 1 ? 4 : 3;
+  for (; j + kColumns <= columns; j += kColumns) {
+    multiply_tile<into, part, R, kColumns, V>(k, a, i, b, j, c, stride);
+  }
+  for (; j < columns; ++j) multiply_tile<into, part, R, 1, V>(k, a, i, b, j, c, stride);
+}
+
+template <Into into, Part part, int R, class V, class N, class K>
+inline void multiply_row_block(N n, K k, const View<V>& a, int i, const View<V>& b, V* c,
+                               int64_t stride) {
+  if constexpr (part == Part::kAll) {
+    multiply_rows<into, part, R>(0, n, k, a, i, b, c, stride);
+  } else {
+    // All rows reach column i; then follows the corner on the diagonal.
+    multiply_rows<into, Part::kAll, R>(0, i, k, a, i, b, c, stride);
+    multiply_rows<into, part, R>(i, i + R, k, a, i, b, c, stride);
+  }
+}
+
+// Copies x[rows, columns] to packed[rows, width]; columns that are missing there become zero.
+template <int width, class V>
+inline void pack(int rows, int columns, const View<V>& x, V* packed) {
+  if (columns < width) {
+    for (int i = 0; i < rows; ++i) {
+      for (int j = 0; j < width; ++j) packed[i * width + j] = j < columns ? x(i, j) : V();
+    }
+  } else if (x.column == 1) {
+    for (int i = 0; i < rows; ++i) {
+      const V* const from = &x(i, 0);
+#pragma GCC unroll 24
+      for (int j = 0; j < width; ++j) packed[i * width + j] = from[j];
+    }
+  } else {
+    for (int j = 0; j < width; ++j) {  // reads run along what is contiguous in x
+      const V* const from = &x(0, j);
+      for (int i = 0; i < rows; ++i) packed[i * width + j] = from[i * x.row];
+    }
+  }
+}
+
+// The product of sizes beyond a few registers: blocks of A and panels of B are copied to where they
+// follow each other in memory, as in Goto & van de Geijn, Anatomy of High-Performance Matrix
+// Multiplication, ACM TOMS 34(3), 2008.
+template <Into into, class V>
+__attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V>& a,
+                                               const View<V>& b, V* c, int64_t stride) {
+  using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
+  constexpr int kWidth = 3 * sizeof(U) / sizeof(V);
+  constexpr int kDepth = kLanes<V> == 1 ? 128 : 64, kRows = kLanes<V> == 1 ? 192 : 32;
+  alignas(64) V packed_a[kDepth * kRows];
+  alignas(64) V packed_b[kDepth * kWidth];
+  for (int l = 0; l < k; l += kDepth) {
+    const int depth = std::min(kDepth, k - l);
+    for (int i = 0; i < m; i += kRows) {
+      const int block = std::min(kRows, m - i);
+      for (int group = 0; group < block; group += 4) {
+        const View<V> group_transposed = {&a(i + group, l), a.column, a.row};
+        pack<4>(depth, std::min(4, block - group), group_transposed,
+                packed_a + group * static_cast<int64_t>(depth));
+      }
+      for (int j = 0; j < n; j += kWidth) {
+        const int columns = std::min(kWidth, n - j);
+        pack<kWidth>(depth, columns, View<V>{&b(l, j), b.row, b.column}, packed_b);
+        const View<V> y = rows<V>(packed_b, kWidth);
+        for (int group = 0; group < block; group += 4) {
+          const View<V> x = {packed_a + group * static_cast<int64_t>(depth), 1, 4};
+          V* const corner = c + (i + group) * stride + j;
+          if (columns == kWidth && group + 4 <= block) {
+            if (into == Into::kSet && l == 0) {
+              multiply_tile<Into::kSet, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, corner, stride);
+            } else {
+              constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
+              multiply_tile<more, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, corner, stride);
+            }
+            continue;
+          }
+          // At the rim, through a whole tile beside it.
+          V tile[4 * kWidth] = {};
+          const int height = std::min(4, block - group);
+          if (into != Into::kSet || l > 0) {
+            for (int r = 0; r < height; ++r) {
+              for (int s = 0; s < columns; ++s) tile[r * kWidth + s] = corner[r * stride + s];
+            }
+          }
+          constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
+          multiply_tile<more, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, tile, kWidth);
+          for (int r = 0; r < height; ++r) {
+            for (int s = 0; s < columns; ++s) corner[r * stride + s] = tile[r * kWidth + s];
+          }
+        }
+      }
+    }
+  }
+}
+
+// Where the copies pay: beyond the first-level cache, and, since only registers of neighbouring
+// numbers are fast, for the transpose of a matrix that is not in lanes.
+template <class V>
+inline bool worth_packing(int m, int n, int k, const View<V>& b) {
+  const double work = static_cast<double>(m) * n * k;
+  if (m < 4 || n < 4 || k < 4) return false;
+  if (kLanes<V> > 1) return work > 24 * 24 * 24;
+  return work > (b.column == 1 ? 48 * 48 * 48 : 8 * 8 * 8);
+}
+
+// The product without copies. Sizes that are constants are small: their loops are unrolled, and one
+// row at a time will do.
+template <Into into, Part part, class V, class M, class N, class K>
+inline void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V* c,
+                            int64_t stride) {
+  int i = 0;
+  if constexpr (std::is_same_v<M, int>) {
+    for (; i + 4 <= m; i += 4) multiply_row_block<into, part, 4>(n, k, a, i, b, c, stride);
+  }
+  for (; i < m; ++i) multiply_row_block<into, part, 1>(n, k, a, i, b, c, stride);
+}
+
+// The lower triangle of one block on the diagonal. Outside lanes the whole block is computed,
+// beside C, since registers of neighbouring numbers would cross the diagonal.
+constexpr int kDiagonalBlock = 24;
+
+template <Into into, class V>
+inline void multiply_corner(int n, int k, const View<V>& a, const View<V>& b, V* c,
+                            int64_t stride) {
+  if constexpr (kLanes<V> > 1) {
+    multiply_direct<into, Part::kLower>(n, n, k, a, b, c, stride);
+  } else {
+    V block[kDiagonalBlock * kDiagonalBlock] = {};
+    for (int i = 0; i < n; ++i) std::copy(c + i * stride, c + i * stride + i + 1, block + i * n);
+    multiply_packed<into>(n, n, k, a, b, block, n);
+    for (int i = 0; i < n; ++i) std::copy(block + i * n, block + i * n + i + 1, c + i * stride);
+  }
+}
+
+// C = A B, C += A B or C -= A B, for C[m, n] with rows `stride` apart, A[m, k], B[k, n]. With
+// Part::kLower only entries on and below the diagonal are computed (C is square) and the others
+// left alone.
+//
+// In tiles of four by three registers, which stay in place until they are done: each number that is
+// loaded serves three or four of them. Every entry is summed in the same order, whatever it shares
+// a tile or a register with.
+template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
+inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c, int64_t stride) {
+  if constexpr (std::is_same_v<M, int> && std::is_same_v<N, int> && std::is_same_v<K, int>) {
+    if (worth_packing(m, n, k, b)) {
+      if constexpr (part == Part::kAll) {
+        return multiply_packed<into>(m, n, k, a, b, c, stride);
+      } else {
+        if (n <= kDiagonalBlock) return multiply_corner<into>(n, k, a, b, c, stride);
+        const int n1 = (n / 2 + 11) / 12 * 12, n2 = n - n1;
+        const View<V> a2 = {&a(n1, 0), a.row, a.column}, b2 = {&b(0, n1), b.row, b.column};
+        multiply<into, part>(n1, n1, k, a, b, c, stride);
+        multiply<into>(n2, n1, k, a2, b, c + n1 * stride, stride);
+        multiply<into, part>(n2, n2, k, a2, b2, c + n1 * stride + n1, stride);
+        return;
+      }
+    }
+  }
+  multiply_direct<into, part>(m, n, k, a, b, c, stride);
+}
+
+// The same for dense C.
+template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
+inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c) {
+  multiply<into, part>(m, n, k, a, b, c, n);
+}
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_CORE_MULTIPLY_H_

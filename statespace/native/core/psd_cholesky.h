@@ -1,0 +1,122 @@
+// Cholesky factorisation of a positive semidefinite matrix, without pivoting: where nothing is left
+// of a pivot, its column of L is zero.
+#ifndef STATESPACE_NATIVE_CORE_PSD_CHOLESKY_H_
+#define STATESPACE_NATIVE_CORE_PSD_CHOLESKY_H_
+
+#include "core/cholesky.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// How far rounding errors of A may have moved what is left of pivot j: eps times the square of
+//
+//   sqrt(a_jj) + sum_k |w_k| sqrt(a_kk)   with   w = L1^-T l_j,
+//
+// L1 being the rows of L before row j (Higham 1990, the Schur complement's sensitivity to A). `w`
+// holds n numbers.
+template <class V>
+inline V pivot_tolerance(int n, int j, const V* a, const V* l, V* w) {
+  using T = ScalarOf<V>;
+  V sum = square_root(absolute(a[j * n + j]));
+  std::copy(l + j * n, l + j * n + j, w);
+  substitute<ZeroPivot::kSkip>(j, 1, transposed<V>(l, n), Order::kBackward, w, 1, 1);
+  for (int k = 0; k < j; ++k) {
+    sum = mul_add(absolute(w[k]), square_root(absolute(a[k * n + k])), sum);
+  }
+  return splat<V>(T(4) * static_cast<T>(n) * std::numeric_limits<T>::epsilon()) * sum * sum;
+}
+
+// Factorises a[n, n], lower triangle read, into l[n, n], whose upper triangle becomes zero.
+//
+// A pivot counts as zero up to the rounding errors that can have come into it. What is left beside
+// a zero pivot is then bounded too, since the squares of the entries of a semidefinite matrix are
+// at most the products of their diagonal entries. Returns the status per lane: 0, or the (1-based)
+// column where one of these is violated, so that A is not positive semidefinite; l is NaN
+// throughout in such a lane. `work` holds n numbers.
+template <class V>
+inline V psd_cholesky(int n, const V* a, V* l, V* work) {
+  using T = ScalarOf<V>;
+  const V suspicious = splat<V>(std::sqrt(std::numeric_limits<T>::epsilon()));
+  const V most = splat<V>(std::numeric_limits<T>::max()), one = splat<V>(T(1));
+  V info = V();
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j <= i; ++j) l[i * n + j] = a[i * n + j];
+    for (int j = i + 1; j < n; ++j) l[i * n + j] = V();
+  }
+  for (int j = 0; j < n; ++j) {
+    const int first = j / kLargestBlock * kLargestBlock;  // of the block of columns
+    if (first == j) {
+      const int width = std::min<int>(kLargestBlock, n - j), below = j + width;
+      multiply<Into::kSubtract, Part::kLower>(width, width, j, rows<V>(l + j * n, n),
+                                              transposed<V>(l + j * n, n), l + j * n + j, n);
+      multiply<Into::kSubtract>(n - below, width, j, rows<V>(l + below * n, n),
+                                transposed<V>(l + j * n, n), l + below * n + j, n);
+    }
+    V* const l_j = l + j * n;
+    const V diagonal = a[j * n + j];
+    V pivot = l_j[j];
+    for (int k = first; k < j; ++k) pivot = neg_mul_add(l_j[k], l_j[k], pivot);
+    Mask<V> zero = mask_and(absolute(pivot) <= suspicious * diagonal, absolute(pivot) <= most);
+    V tolerance = V();
+    if (any_lane(zero)) {
+      tolerance = pivot_tolerance(n, j, a, l, work);
+      zero = mask_and(zero, absolute(pivot) <= tolerance);
+    }
+    Mask<V> ok = mask_or(zero, mask_and(pivot > V(), pivot <= most));
+    const V root = square_root(pivot);
+    const V inverse = one / root;
+    l_j[j] = select<V>(zero, V(), root);
+    for (int i = j + 1; i < n; ++i) {
+      V* const l_i = l + i * n;
+      V sum = l_i[j];
+      for (int k = first; k < j; ++k) sum = neg_mul_add(l_i[k], l_j[k], sum);
+      const Mask<V> small = absolute(sum) <= square_root(tolerance) * square_root(a[i * n + i]);
+      ok = mask_and(ok, mask_or(small, mask_not(zero)));
+      l_i[j] = select<V>(zero, V(), sum * inverse);
+    }
+    info = select<V>(mask_and(mask_not(ok), info == V()), splat<V>(T(j + 1)), info);
+  }
+  spoil_lanes(n * n, info != V(), l);
+  return info;
+}
+
+// Cotangent a_bar[n, n] of A from that of L, for changes of A that keep the zero pivots (derivation
+// beside `adjoint_reference` in linalg_ops/psd_cholesky.py). `work` holds 3 n^2 numbers.
+template <class V>
+inline void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V* work) {
+  Mask<V> singular = V() != V();
+  for (int i = 0; i < n; ++i) singular = mask_or(singular, l[i * n + i] == V());
+  if (!any_lane(singular)) return cholesky_adjoint(n, l, l_bar, a_bar);
+  V* const left = work;
+  V* const right = left + n * n;
+  V* const dependent = right + n * n;  // cotangents of the rows with a zero pivot
+  const V half = splat<V>(ScalarOf<V>(0.5));
+  for (int i = 0; i < n; ++i) {
+    const Mask<V> zero = l[i * n + i] == V();
+    for (int j = 0; j < n; ++j) {
+      const int at = i * n + j;
+      left[at] = j > i ? V() : select<V>(zero, j < i ? -l_bar[at] : V(), l[at]);
+      right[at] = j > i ? V() : select<V>(zero, l[at], l_bar[at]);
+      dependent[at] = j < i ? half * l_bar[at] : V();
+    }
+  }
+  lower_of_transposed_product(n, left, right, a_bar);
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j <= i; ++j) a_bar[i * n + j] = half * a_bar[i * n + j];
+  }
+  congruence<ZeroPivot::kSkip>(n, l, n, a_bar, n);
+  substitute<ZeroPivot::kSkip>(n, n, transposed<V>(l, n), Order::kBackward, dependent, 1, n);
+  for (int i = 0; i < n; ++i) {
+    const Mask<V> zero = l[i * n + i] == V();
+    for (int j = 0; j < i; ++j) {
+      a_bar[i * n + j] = select<V>(zero, dependent[i * n + j], a_bar[i * n + j]);
+    }
+  }
+  mirror(n, a_bar);
+  zero_lanes(n * n, all_zero(n * n, l_bar), a_bar);
+}
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_CORE_PSD_CHOLESKY_H_
