@@ -4,6 +4,7 @@ from statespace import native
 from statespace.linalg_ops.cholesky import cholesky
 from statespace.linalg_ops.cholesky_solve import cholesky_inverse, cholesky_solve
 from statespace.linalg_ops.eigh import eigh
+from statespace.linalg_ops.least_squares import least_squares
 from statespace.linalg_ops.lq import lq
 from statespace.linalg_ops.matrix_function import matrix_function
 from statespace.linalg_ops.psd_cholesky import psd_cholesky
@@ -14,6 +15,7 @@ __all__ = [
     "cholesky_inverse",
     "cholesky_solve",
     "eigh",
+    "least_squares",
     "lq",
     "matrix_function",
     "psd_cholesky",

@@ -1,5 +1,6 @@
 """LQ factorisation: the lower-triangular sibling of QR."""
 
+import numpy as np
 import tensorflow as tf
 
 from statespace import native
@@ -14,22 +15,36 @@ def lq(a, *, mode="reduced"):
     """A = L Q with L lower triangular, diagonal non-negative, and Q with orthonormal rows.
 
     Args:
-      a: ``[..., m, n]``, float32 or float64.
-      mode: "reduced" gives (L, Q); "l" gives L alone, whose gradient is cheaper.
+      a: ``[..., m, n]``, float32 or float64; wide, square or tall.
+      mode: "reduced" gives (L, Q); "l" gives L alone, whose gradient is cheaper and exists at any
+        rank.
 
     Returns:
       With k = min(m, n): L ``[..., m, k]``, zero above the diagonal, and Q ``[..., k, n]``. A
-      matrix with a NaN or an infinity becomes NaN in both, its neighbours are untouched.
+      matrix with a NaN or an infinity becomes NaN in both, its neighbours are untouched. At any
+      rank, the factors are finite, Q has orthonormal rows and the diagonal of L is non-negative.
 
-    L equals the Cholesky factor of A A' where A has full row rank. The factors are differentiable
-    there; at a matrix of lower rank (for m > n: leading n rows of lower rank) Q is not a function
-    of A, and a non-zero cotangent gives NaN for that matrix.
+    Where the leading k rows of A are independent, L is the Cholesky factor of A A' (its first k
+    columns, if A is tall) and both factors are differentiable. Where they are not, as in
+    square-root filters with singular noise, the gradient follows these rules:
+
+    1. A cotangent of L alone (``mode="l"``, or Q unused) gives a finite gradient. It is exact for
+       functions of L L', provided that the columns of L which belong to dependent rows reach the
+       function without being masked to the lower triangle: through products such as L L', not
+       through a triangular solve. L itself is not a function of A there.
+    2. A non-zero cotangent of Q gives NaN for that matrix, a zero cotangent zero.
+    3. So do second derivatives.
+
+    A row counts as dependent on those before it if its pivot is at most ``(n + 10) eps`` times the
+    largest entry of its row of L: what rounding leaves of zero.
 
     Raises:
       ValueError: shape, dtype or ``mode`` is wrong.
 
     References:
       Seeger et al., Auto-Differentiating Linear Algebra, arXiv:1710.08717, section 3.3 (gelqf).
+      Corenflos, Robust Automatic Differentiation of Square-Root Kalman Filters via Gramian
+      Differentials, arXiv:2603.13559.
 
     Example:
 
@@ -41,42 +56,21 @@ def lq(a, *, mode="reduced"):
     """
     (a,) = to_matrices("lq", a=a)
     check_choice("lq", "mode", mode, ("reduced", "l"))
-    rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
-    if None in (rows, columns):
-        return _tall(a, tf.minimum(tf.shape(a)[-2], tf.shape(a)[-1]), mode)
-    return _tall(a, columns, mode) if rows > columns else _wide(a, mode)
-
-
-def _wide(a, mode):
     ops = native.ops()
     if mode == "l":
         return _reference_l(a) if ops is None else ops.statespace_lq_l(a)
     return _reference(a) if ops is None else tuple(ops.statespace_lq(a))
 
 
-def _tall(a, rows, mode):
-    """The leading ``rows`` rows give Q; those below them are coordinates in Q."""
-    failed = _not_finite(a)
-    a = tf.where(append_axes(failed, a), tf.zeros_like(a), a)
-    top, q = _wide(a[..., :rows, :], "reduced")
-    below = tf.matmul(a[..., rows:, :], q, transpose_b=True)
-    l = spoil(tf.concat([top, below], axis=-2), failed)
-    return l if mode == "l" else (l, spoil(q, failed))
-
-
-def _not_finite(a):
-    return tf.logical_not(tf.reduce_all(tf.math.is_finite(a), axis=[-2, -1]))
-
-
 def factor_reference(a):
-    """L and Q of wide or square ``a`` from TensorFlow's QR of the transpose, signs fixed.
+    """L and Q from TensorFlow's QR of the transpose, signs fixed.
 
-    Scaling by the largest entry keeps the Householder norms from the under- and overflow that
-    TensorFlow's QR suffers.
+    Scaling each row by its largest entry keeps the Householder norms from the under- and overflow
+    that TensorFlow's QR suffers.
     """
-    failed = _not_finite(a)
+    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(a), axis=[-2, -1]))
     finite = tf.where(append_axes(failed, a), tf.zeros_like(a), a)
-    largest = tf.reduce_max(tf.abs(finite), axis=[-2, -1], keepdims=True)
+    largest = tf.reduce_max(tf.abs(finite), axis=-1, keepdims=True)
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
     q, r = tf.linalg.qr(tf.linalg.matrix_transpose(finite / scale))
     sign = tf.where(tf.linalg.diag_part(r) < 0, -tf.ones([], a.dtype), tf.ones([], a.dtype))
@@ -89,7 +83,8 @@ def factor_reference(a):
 def _reference(a):
     def gradient(l_bar, q_bar):
         # Factorised anew, so that second derivatives meet this rule and not that of TensorFlow.
-        return adjoint_reference(*_reference(a), l_bar, q_bar)
+        cotangents = tf.convert_to_tensor(l_bar), tf.convert_to_tensor(q_bar)
+        return adjoint_reference(*_reference(a), *cotangents)
 
     return factor_reference(a), gradient
 
@@ -97,29 +92,126 @@ def _reference(a):
 @tf.custom_gradient
 def _reference_l(a):
     def gradient(l_bar):
-        return adjoint_l_reference(a, l_bar)
+        return adjoint_l_reference(a, tf.convert_to_tensor(l_bar))
 
     return factor_reference(a)[0], gradient
 
 
+def dependent_rows(l, columns):
+    """bool ``[..., k]``: the leading rows of A = L Q that depend on those before them.
+
+    Reflectors leave an error in each row that is relative to that row, so that the scales of the
+    rows do not matter.
+    """
+    pivots = tf.linalg.diag_part(l)
+    return pivots <= _rounding(columns, l.dtype) * _largest_in_rows(l)
+
+
+def _rounding(count, dtype):
+    return tf.cast(count + 10, dtype) * np.finfo(dtype.as_numpy_dtype).eps
+
+
+def _largest_in_rows(l):
+    return tf.reduce_max(tf.abs(l[..., : tf.shape(l)[-1], :]), axis=-1)
+
+
 def adjoint_reference(l, q, l_bar, q_bar):
-    """Cotangent of A from those of L and Q (arXiv:1710.08717, section 3.3), for m <= n:
+    """Cotangent of A from those of L and Q (arXiv:1710.08717, section 3.3).
+
+    For m <= n:
 
     1. dA = dL Q + L dQ with dQ Q' skew, hence L^-1 dA Q' = L^-1 dL + dQ Q'.
     2. The triangle of its symmetric part fixes dL, its skew part dQ Q'; what is orthogonal to Q
        is L dQ alone.
     3. Collecting cotangents: L' A_bar = Q_bar + copyltu(L' L_bar - Q_bar Q') Q.
+
+    For m > n, with A_1 = L_1 Q the leading rows and A_2 those below them:
+
+    4. L_2 = A_2 Q', so that A_2_bar = L_2_bar Q and Q_bar gains L_2_bar' A_2 = N Q with
+       N = L_2_bar' L_2.
+    5. A_1_bar is that of 3 with Q_bar + N Q in the place of Q_bar.
+
+    At dependent rows L_1 has no inverse: there, the formula of ``adjoint_l_reference`` serves for
+    Q_bar = 0, and nothing else.
     """
-    unused = all_zero(l_bar) & all_zero(q_bar)
-    inner = tf.matmul(l, l_bar, transpose_a=True) - tf.matmul(q_bar, q, transpose_b=True)
-    a_bar = solve_reference(l, q_bar + tf.matmul(copyltu(inner), q), lower=True, adjoint=True)
-    return tf.where(unused, tf.zeros_like(a_bar), a_bar)
+    failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1], keepdims=True)
+    l = tf.where(failed, tf.zeros_like(l), l)
+    q = tf.where(failed, tf.zeros_like(q), q)
+    size = tf.shape(q)[-2]
+    top, top_bar = l[..., :size, :], l_bar[..., :size, :]
+    below, below_bar = l[..., size:, :], l_bar[..., size:, :]
+    dependent = dependent_rows(l, tf.shape(q)[-1])
+    singular = tf.reduce_any(dependent, axis=-1)[..., tf.newaxis, tf.newaxis]
+
+    regular = tf.where(singular, tf.eye(size, dtype=l.dtype), top)
+    coupling = tf.matmul(below_bar, below, transpose_a=True)
+    inner = tf.matmul(regular, top_bar, transpose_a=True) - coupling
+    inner = copyltu(inner - tf.matmul(q_bar, q, transpose_b=True)) + coupling
+    regular_bar = solve_reference(regular, q_bar + tf.matmul(inner, q), lower=True, adjoint=True)
+
+    # What needs no inverse; there is no such limit by q_bar.
+    singular_bar = tf.matmul(_coordinates(l, dependent, l_bar)[..., :size, :], q)
+    singular_bar += _zero_without_derivative(q_bar)
+    l_alone = all_zero(q_bar)
+    overflown = l_alone & tf.logical_not(tf.math.is_finite(regular_bar))
+    a_bar = tf.where(singular | overflown, singular_bar, regular_bar)
+    a_bar = tf.concat([a_bar, tf.matmul(below_bar, q)], axis=-2)
+    failed |= singular & tf.logical_not(l_alone)
+    unused = all_zero(l_bar) & l_alone
+    return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, tf.squeeze(failed, [-2, -1])))
+
+
+@tf.custom_gradient
+def _zero_without_derivative(x):
+    def gradient(cotangent):
+        nan = tf.constant(float("nan"), x.dtype)
+        return tf.where(tf.equal(cotangent, 0), tf.zeros_like(cotangent), nan)
+
+    return tf.zeros_like(x), gradient
 
 
 def adjoint_l_reference(a, l_bar):
-    """Cotangent of A from that of L alone: the factors again, and no cotangent of Q."""
+    """Cotangent of A from that of L alone, in a form that needs no inverse where there is none:
+
+    1. copyltu(Z) = Z + K(Z) with the strictly upper triangle K(Z)_ij = Z_ji - Z_ij, i < j.
+    2. Hence for m <= n and M = L' L_bar, copyltu(M) = L' L_bar + K(M), and A_bar = X Q with
+       X = L_bar + L^-T K(M), whatever the upper triangle of L_bar holds.
+    3. For m > n, L_1' L_1_bar - N takes the place of M, and N + copyltu(L_1' L_1_bar - N) =
+       L_1' L_1_bar + K(L_1' L_1_bar - N), where K(-N) = K(N') = K(L_2' L_2_bar). So again
+       X = L_bar + [L_1^-T K(M); 0] with M = L' L_bar.
+    4. For a function of G = L L' with symmetric derivative F by G, L_bar = 2 F L, M = 2 L' F L is
+       symmetric and K = 0: X Q = 2 F L Q = 2 F A, which is exact at any rank.
+    5. In general, the rows of K at dependent rows of A are left out of the substitution, and where
+       a small pivot would magnify them, entries of K that are rounding errors of M.
+    """
     l, q = _reference(a)
-    return adjoint_reference(l, q, l_bar, tf.zeros_like(q))
+    failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1])
+    l = tf.where(append_axes(failed, l), tf.zeros_like(l), l)
+    q = tf.where(append_axes(failed, q), tf.zeros_like(q), q)
+    x = _coordinates(l, dependent_rows(l, tf.shape(q)[-1]), l_bar)
+    return tf.where(all_zero(l_bar), tf.zeros_like(a), spoil(tf.matmul(x, q), failed))
+
+
+def _coordinates(l, dependent, l_bar):
+    """X of ``adjoint_l_reference``."""
+    product = tf.matmul(l, l_bar, transpose_a=True)
+    skew = tf.linalg.band_part(tf.linalg.matrix_transpose(product) - product, 0, -1)
+    bound = tf.matmul(tf.abs(l), tf.abs(l_bar), transpose_a=True)
+    bound = _rounding(tf.shape(l)[-2], l.dtype) * (bound + tf.linalg.matrix_transpose(bound))
+    small = tf.linalg.diag_part(l) <= _largest_in_rows(l) / 1024
+    noise = small[..., tf.newaxis] & (tf.abs(skew) <= bound)
+    # The noise is constant, so that second derivatives are those of K.
+    skew -= tf.stop_gradient(tf.where(noise, skew, tf.zeros_like(skew)))
+    skew = tf.where(dependent[..., tf.newaxis], tf.zeros_like(skew), skew)
+    # Without its column of L_1, a dependent row has no part in the substitution.
+    top = l[..., : tf.shape(l)[-1], :]
+    top = tf.where(dependent[..., tf.newaxis, :], tf.zeros_like(top), top)
+    diagonal = tf.linalg.diag_part(top)
+    top = tf.linalg.set_diag(top, tf.where(dependent, tf.ones_like(diagonal), diagonal))
+    upper = tf.linalg.triangular_solve(top, skew, lower=True, adjoint=True)
+    upper = tf.where(tf.math.is_finite(upper), upper, tf.zeros_like(upper))
+    rest = tf.zeros_like(l_bar[..., tf.shape(l)[-1] :, :])
+    return l_bar + tf.concat([upper, rest], axis=-2)
 
 
 @tf.RegisterGradient("StatespaceLq")

@@ -1,134 +1,294 @@
-// LQ factorisation A = L Q of wide and square matrices, and its adjoint.
+// LQ factorisation A = L Q of wide, square and tall matrices, and its adjoints.
+//
+// With k = min(m, n), A is [m, n], L [m, k] and Q [k, n]. The rows of a tall A below the k-th are
+// coordinates in Q, whose rows are then a basis of the whole space.
 #ifndef STATESPACE_NATIVE_CORE_LQ_H_
 #define STATESPACE_NATIVE_CORE_LQ_H_
 
+#include <algorithm>
 #include <limits>
 
+#include "core/reflectors.h"
 #include "core/triangular.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// The power of two below x, kept where both it and its inverse are normal numbers.
-template <class V>
-inline V power_of_two_scale(const V& x) {
-  using T = ScalarOf<V>;
-  using F = Float<T>;
-  const BitsOf<V> exponent = to_bits(x) & (BitsOf<V>{} + (F::kExponentMask << F::kMantissaBits));
-  const V scale = from_bits<V>(exponent);
-  const V least = splat<V>(F::kSmallestNormal * 2), most = splat<V>(T(1) / F::kSmallestNormal);
-  return select<V>(scale < least, least, select<V>(scale > most, most, scale));
+// Scratch of factor_rows, expand_rows and reflect_rows: T of each block, and apply_panel's. One
+// panel alone needs none.
+inline int64_t block_work_size(int64_t k, int64_t m) {
+  constexpr int64_t kLargest = kLargestBlockOfPanels;
+  return k <= 16 ? 0 : (k + kLargest) * kLargest + 2 * m * kLargest;
 }
 
-// The reflector H = I - tau v v', v[0] = 1, that maps the row x[count] to (beta, 0, ..., 0). x
-// becomes v with beta in place of v[0]. Entries are scaled before they are squared, so that norms
-// neither under- nor overflow.
+// T of the block that starts at reflector `first`.
 template <class V>
-inline V make_reflector(int count, V* x) {
-  const V one = splat<V>(ScalarOf<V>(1));
-  V largest = V();
-  for (int j = 0; j < count; ++j) largest = maximum(largest, absolute(x[j]));
-  const V scale = power_of_two_scale(largest), inverse = one / scale;
-  const V head = x[0] * inverse;
-  V tail = V();
-  for (int j = 1; j < count; ++j) {
-    x[j] = x[j] * inverse;
-    tail = mul_add(x[j], x[j], tail);
+inline V* block_triangle(int k, int first, V* work) {
+  return work + static_cast<int64_t>(first) * block_size<V>(k);
+}
+// Behind the triangles.
+template <class V>
+inline V* block_work(int k, V* work) {
+  return work + static_cast<int64_t>(k + kLargestBlockOfPanels) * block_size<V>(k);
+}
+
+// Reduces A to L. On entry v[k, n] holds the leading rows of A and l[m, k], below row k, the rest;
+// on exit l is L and v the reflectors.
+template <class K, class M, class N, class V>
+inline void factor_rows(K k, M m, N n, V* v, V* l, V* work) {
+  for (int i = 0; i < k; ++i) {
+    for (int j = i + 1; j < k; ++j) l[static_cast<int64_t>(i) * k + j] = V();
   }
-  const V norm = square_root(mul_add(head, head, tail));
-  const Mask<V> trivial = tail == V();
-  const V beta = select<V>(trivial, head, select<V>(head < V(), norm, -norm));
-  const V tau = select<V>(trivial, V(), (beta - head) / select<V>(trivial, one, beta));
-  const V divisor = select<V>(trivial, one, head - beta);
-  for (int j = 1; j < count; ++j) x[j] = x[j] / divisor;
-  x[0] = beta * scale;
-  return tau;
+  V* const rest = l + static_cast<int64_t>(k) * k;
+  if (k <= kPanel<V>) {
+    factor_panel(k, n, 0, v, n, l, k);
+    for (int i = 0; i < k && m > k; ++i) {
+      apply_reflector(m - k, n - i, v + static_cast<int64_t>(i) * n + i, rest + i, n);
+    }
+    return;
+  }
+  V* const scratch = block_work(k, work);
+  const int step = block_size<V>(k);
+  for (int i = 0; i < k; i += step) {
+    const int b = std::min<int>(step, k - i), count = n - i;
+    V* const block = v + static_cast<int64_t>(i) * n + i;
+    V* const t = block_triangle(k, i, work);
+    factor_block(b, count, i, block, n, l + static_cast<int64_t>(i) * k, k, t, scratch);
+    apply_panel(k - i - b, b, count, block, n, t, b, Sequence::kFirstToLast,
+                block + static_cast<int64_t>(b) * n, n, scratch);
+    apply_panel(m - k, b, count, block, n, t, b, Sequence::kFirstToLast, rest + i, n, scratch);
+  }
 }
 
-// row = row H for the reflector (v[0] is taken as 1).
-template <class V>
-inline void apply_reflector(int count, const V& tau, const V* v, V* row) {
-  V sum = row[0];
-  for (int j = 1; j < count; ++j) sum = mul_add(row[j], v[j], sum);
-  sum = sum * tau;
-  row[0] = row[0] - sum;
-  for (int j = 1; j < count; ++j) row[j] = neg_mul_add(sum, v[j], row[j]);
+// Overwrites the reflectors v[k, n] of factor_rows, which left `work`, with Q.
+template <class K, class N, class V>
+inline void expand_rows(K k, N n, V* v, V* work) {
+  if (k <= kPanel<V>) return expand_panel(k, n, v, n);
+  V* const scratch = block_work(k, work);
+  const int step = block_size<V>(k);
+  for (int i = (k - 1) / step * step; i >= 0; i -= step) {
+    const int b = std::min<int>(step, k - i), count = n - i;
+    V* const block = v + static_cast<int64_t>(i) * n + i;
+    const V* const t = block_triangle(k, i, work);
+    apply_panel(k - i - b, b, count, block, n, t, b, Sequence::kLastToFirst,
+                block + static_cast<int64_t>(b) * n, n, scratch);
+    expand_block(b, count, block, n, t, scratch);
+  }
 }
 
-// Factorises a[m, n], m <= n, into l[m, m], lower triangular with non-negative diagonal, and, if
-// kWithQ, q[m, n] with orthonormal rows. `work` holds m * n + m numbers. A lane of a with an
-// infinity or a NaN becomes NaN in l and q.
-//
-// Householder reflectors from the right, Golub & Van Loan, Matrix Computations, 4th ed., 5.2.2.
-template <bool kWithQ, class V, class M, class N>
-inline void lq(M m, N n, const V* a, V* l, V* q, V* work) {
-  using T = ScalarOf<V>;
-  V* const v = work;            // reflectors, row by row
-  V* const tau = work + m * n;  // [m]
+// x[m, n] = [X 0] H_{k-1} ... H_0 = X Q for the first k columns X of x; the others are zero.
+template <class K, class M, class N, class V>
+inline void reflect_rows(K k, M m, N n, const V* v, V* x, V* work) {
+  if (k <= kPanel<V>) {
+    for (int i = k - 1; i >= 0; --i) {
+      apply_reflector(m, n - i, v + static_cast<int64_t>(i) * n + i, x + i, n);
+    }
+    return;
+  }
+  const int step = block_size<V>(k);
+  for (int i = (k - 1) / step * step; i >= 0; i -= step) {
+    const int b = std::min<int>(step, k - i);
+    apply_panel(m, b, n - i, v + static_cast<int64_t>(i) * n + i, n, block_triangle(k, i, work), b,
+                Sequence::kLastToFirst, x + i, n, block_work(k, work));
+  }
+}
+
+// Distributes A over the reflectors' rows and L's, and returns the lanes with an infinity or a NaN.
+template <class K, class M, class N, class V>
+inline Mask<V> load_rows(K k, M m, N n, const V* a, V* v, V* l) {
+  const int64_t leading = static_cast<int64_t>(k) * n, all = static_cast<int64_t>(m) * n;
   V probe = V();
-  for (int i = 0; i < m * n; ++i) {
+  for (int64_t i = 0; i < leading; ++i) {
     v[i] = a[i];
     probe = probe + (a[i] - a[i]);
   }
-  const V spoil = select<V>(probe == V(), V(), splat<V>(std::numeric_limits<T>::quiet_NaN()));
-  for (int i = 0; i < m; ++i) {
-    tau[i] = make_reflector(n - i, v + i * n + i);
-    for (int k = i + 1; k < m; ++k) {
-      apply_reflector(n - i, tau[i], v + i * n + i, v + k * n + i);
-    }
+  for (int64_t i = leading; i < all; ++i) {  // only where n = k
+    l[i] = a[i];
+    probe = probe + (a[i] - a[i]);
   }
-  for (int j = 0; j < m; ++j) {
-    const V sign = select<V>(v[j * n + j] < V(), splat<V>(T(-1)), splat<V>(T(1)));
-    for (int i = 0; i < j; ++i) l[i * m + j] = spoil;
-    for (int i = j; i < m; ++i) l[i * m + j] = mul_add(sign, v[i * n + j], spoil);
-  }
+  return mask_not(probe == V());
+}
+
+inline int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {
+  const int64_t k = std::min(m, n);
+  return block_work_size(k, m) + (with_q ? 0 : k * n);
+}
+
+// Factorises a[m, n] into l[m, k], lower triangular with non-negative diagonal, and, if kWithQ,
+// q[k, n] with orthonormal rows, for k = min(m, n). `work` holds lq_work_size numbers. A lane of a
+// with an infinity or a NaN becomes NaN in l and q.
+template <bool kWithQ, class K, class M, class N, class V>
+inline void lq(K k, M m, N n, const V* a, V* l, V* q, V* work) {
+  V* const v = kWithQ ? q : work + block_work_size(k, m);
+  const Mask<V> failed = load_rows(k, m, n, a, v, l);
+  factor_rows(k, m, n, v, l, work);
   if constexpr (kWithQ) {
-    // Q is the first m rows of H_{m-1} ... H_0: from the last reflector on, row i is e_i H_i and
-    // the rows below it are carried along. Then row i takes the sign of column i of L.
-    for (int i = m - 1; i >= 0; --i) {
-      V* const row = q + i * n;
-      for (int j = 0; j < n; ++j) row[j] = V();
-      row[i] = splat<V>(T(1));
-      for (int k = i; k < m; ++k) apply_reflector(n - i, tau[i], v + i * n + i, q + k * n + i);
-    }
-    for (int i = 0; i < m; ++i) {
-      const V sign = select<V>(v[i * n + i] < V(), splat<V>(T(-1)), splat<V>(T(1)));
-      for (int j = 0; j < n; ++j) q[i * n + j] = mul_add(sign, q[i * n + j], spoil);
-    }
+    expand_rows(k, n, v, work);
+    spoil_lanes(static_cast<int64_t>(k) * n, failed, q);
+  }
+  spoil_lanes(static_cast<int64_t>(m) * k, failed, l);
+}
+
+// The lanes in which row i depends on those before it as far as rounding can tell: its pivot is at
+// most this multiple of the row's largest number, the error which reflectors leave in the row.
+template <class V>
+inline V pivot_tolerance(int64_t n) {
+  using T = ScalarOf<V>;
+  return splat<V>(static_cast<T>(n + 10) * std::numeric_limits<T>::epsilon());
+}
+template <class V>
+inline V largest_in_row(int i, int k, const V* l) {
+  V largest = V();
+  for (int j = 0; j <= i; ++j) largest = maximum(largest, absolute(l[i * k + j]));
+  return largest;
+}
+
+// L' l_bar [k, k] added to x; with Part::kLower, what is above the diagonal is of no meaning.
+template <Part part, class K, class M, class V>
+inline void add_triangular_product(K k, M m, const V* l, const V* l_bar, V* x) {
+  constexpr int kStep = 16;  // rows of L above a block's first are zero there
+  if (k <= kStep) {
+    multiply<Into::kAdd, part>(k, k, m, transposed<V>(l, k), rows<V>(l_bar, k), x);
+    return;
+  }
+  for (int i = 0; i < k; i += kStep) {
+    const int b = std::min<int>(kStep, k - i);
+    const V* const corner = l + static_cast<int64_t>(i) * k + i;
+    multiply<Into::kAdd>(b, part == Part::kAll ? static_cast<int>(k) : i + b, m - i,
+                         transposed<V>(corner, k), rows<V>(l_bar + static_cast<int64_t>(i) * k, k),
+                         x + static_cast<int64_t>(i) * k, k);
   }
 }
 
-// Cotangent a_bar[m, n] of A from those of L and Q: L^-T [q_bar + copyltu(L' l_bar - q_bar Q') Q]
-// (Seeger et al., arXiv:1710.08717, section 3.3; derivation beside `adjoint_reference` in
-// linalg_ops/lq.py). q_bar may be null for zero. `work` holds m * m numbers. A lane whose
-// cotangents are all zero gets zero; any other lane with a zero on the diagonal of L, where the
-// factors are not differentiable, NaN throughout.
-template <class V, class M, class N>
-inline void lq_adjoint(M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar, V* a_bar,
-                       V* work) {
-  Mask<V> unused = all_zero(m * m, l_bar);
-  if (q_bar != nullptr) unused = mask_and(unused, all_zero(m * n, q_bar));
-  for (int i = 0; i < m; ++i) {
-    for (int j = 0; j <= i; ++j) {
-      V sum = V();  // L' is upper triangular
-      for (int k = i; k < m; ++k) sum = mul_add(l[k * m + i], l_bar[k * m + j], sum);
-      if (q_bar != nullptr) {
-        for (int k = 0; k < n; ++k) sum = neg_mul_add(q_bar[i * n + k], q[j * n + k], sum);
+// X[m, k] with A_bar = X Q, from the cotangent of L alone: l_bar + [L_1^-T K; 0], K the strictly
+// upper triangle of M' - M, M = L' l_bar (derivation beside `adjoint_l_reference` in
+// linalg_ops/lq.py). X is written to the leading columns of x, whose rows are `stride` apart; the
+// other columns become zero. `work` holds 2 * k * k numbers.
+//
+// For a function of L L', M is symmetric; K that is no more than the rounding error of M counts as
+// zero where a small pivot would magnify it, and rows of K at pivots that are zero as far as
+// rounding can tell are left out, so that X is finite for every L.
+template <class K, class M, class V>
+inline void l_adjoint(K k, M m, int n, const V* l, const V* l_bar, V* x, int64_t stride, V* work) {
+  using T = ScalarOf<V>;
+  V* const skew = work;
+  V* const pivots = work + static_cast<int64_t>(k) * k;  // L_1, negligible pivots set to zero
+  set_zero(static_cast<int64_t>(k) * k, skew);
+  add_triangular_product<Part::kAll>(k, m, l, l_bar, skew);
+  const V tolerance = pivot_tolerance<V>(n), rounding = pivot_tolerance<V>(m);
+  for (int i = 0; i < k; ++i) {
+    for (int j = 0; j < i; ++j) {
+      skew[j * k + i] = skew[i * k + j] - skew[j * k + i];
+      skew[i * k + j] = V();
+      pivots[i * k + j] = l[i * k + j];
+    }
+    skew[i * k + i] = V();
+  }
+  for (int i = 0; i < k; ++i) {
+    const V pivot = l[i * k + i], largest = largest_in_row(i, k, l);
+    pivots[i * k + i] = select<V>(pivot <= tolerance * largest, V(), pivot);
+    const Mask<V> small = pivot <= splat<V>(T(1) / 1024) * largest;
+    if (!any_lane(small)) continue;
+    for (int j = i + 1; j < k; ++j) {
+      V bound = V();
+      for (int p = i; p < m; ++p) {
+        const V* const row = l + static_cast<int64_t>(p) * k;
+        const V* const row_bar = l_bar + static_cast<int64_t>(p) * k;
+        bound = mul_add(absolute(row[i]), absolute(row_bar[j]), bound);
+        bound = mul_add(absolute(row[j]), absolute(row_bar[i]), bound);
       }
-      work[i * m + j] = sum;
+      V& entry = skew[i * k + j];
+      entry = select<V>(mask_and(small, absolute(entry) <= rounding * bound), V(), entry);
     }
   }
-  mirror(m, work);
-  for (int i = 0; i < m * n; ++i) a_bar[i] = q_bar != nullptr ? q_bar[i] : V();
-  multiply<Into::kAdd>(m, n, m, rows<V>(work, m), rows(q, n), a_bar);
-  substitute(m, n, transposed(l, m), Order::kBackward, a_bar, n, 1);
-  V spoil = V();
+  substitute<ZeroPivot::kSkip>(k, k, transposed<V>(pivots, k), Order::kBackward, skew, k, 1);
   for (int i = 0; i < m; ++i) {
-    const V nan = splat<V>(std::numeric_limits<ScalarOf<V>>::quiet_NaN());
-    spoil = select<V>(l[i * m + i] == V(), nan, spoil);
+    V* const row = x + i * stride;
+    for (int j = 0; j < k; ++j) row[j] = l_bar[static_cast<int64_t>(i) * k + j];
+    for (int j = i + 1; j < k; ++j) {
+      const V entry = skew[i * k + j];
+      row[j] = row[j] + select<V>(is_finite(entry), entry, V());
+    }
+    for (int j = k; j < stride; ++j) row[j] = V();
   }
-  for (int i = 0; i < m * n; ++i) a_bar[i] = select<V>(spoil == V(), a_bar[i], spoil);
-  zero_lanes(m * n, unused, a_bar);
+}
+
+// Cotangent a_bar[m, n] of A from that of L alone, A factorised anew. `work` holds
+// lq_l_adjoint_work_size numbers. A lane with l_bar = 0 gets zero, whatever A.
+inline int64_t lq_l_adjoint_work_size(int64_t m, int64_t n) {
+  const int64_t k = std::min(m, n);
+  return block_work_size(k, m) + k * n + m * k + 2 * k * k;
+}
+template <class K, class M, class N, class V>
+inline void lq_l_adjoint(K k, M m, N n, const V* a, const V* l_bar, V* a_bar, V* work) {
+  V* const v = work + block_work_size(k, m);
+  V* const l = v + static_cast<int64_t>(k) * n;
+  const Mask<V> failed = load_rows(k, m, n, a, v, l);
+  factor_rows(k, m, n, v, l, work);
+  l_adjoint(k, m, n, l, l_bar, a_bar, n, l + static_cast<int64_t>(m) * k);
+  reflect_rows(k, m, n, v, a_bar, work);
+  spoil_lanes(static_cast<int64_t>(m) * n, failed, a_bar);
+  zero_lanes(static_cast<int64_t>(m) * n, all_zero(static_cast<int64_t>(m) * k, l_bar), a_bar);
+}
+
+// Cotangent a_bar[m, n] of A from those of L and Q, for L_1 of full rank:
+// L_1^-T [q_bar + (N + copyltu(L_1' l_1_bar - q_bar Q' - N)) Q] with N = l_2_bar' L_2, and below
+// l_2_bar Q (Seeger et al., arXiv:1710.08717, section 3.3; derivation beside `adjoint_reference` in
+// linalg_ops/lq.py). NaN where L_1 has a pivot that is zero as far as rounding can tell. `work`
+// holds 2 * k * k numbers.
+template <class K, class M, class N, class V>
+inline void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar,
+                            V* a_bar, V* work) {
+  const int64_t square = static_cast<int64_t>(k) * k;
+  const int64_t leading = static_cast<int64_t>(k) * n;
+  V* const inner = work;
+  V* const below = work + square;  // N
+  set_zero(square, inner);
+  multiply<Into::kSubtract, Part::kLower>(k, k, n, rows<V>(q_bar, n), transposed<V>(q, n), inner);
+  add_triangular_product<Part::kLower>(k, k, l, l_bar, inner);
+  if (m > k) {
+    multiply(k, k, m - k, transposed<V>(l_bar + square, k), rows<V>(l + square, k), below);
+    for (int i = 0; i < k; ++i) {
+      for (int j = 0; j <= i; ++j) inner[i * k + j] = inner[i * k + j] - below[i * k + j];
+    }
+  }
+  mirror(k, inner);
+  if (m > k) {
+    for (int64_t i = 0; i < square; ++i) inner[i] = inner[i] + below[i];
+  }
+  for (int64_t i = 0; i < leading; ++i) a_bar[i] = q_bar[i];
+  multiply<Into::kAdd>(k, n, k, rows<V>(inner, k), rows<V>(q, n), a_bar);
+  substitute(k, n, transposed<V>(l, k), Order::kBackward, a_bar, n, 1);
+  if (m > k) multiply(m - k, n, k, rows<V>(l_bar + square, k), rows<V>(q, n), a_bar + leading);
+  Mask<V> singular = V() != V();
+  const V tolerance = pivot_tolerance<V>(n);
+  for (int i = 0; i < k; ++i) {
+    singular = mask_or(singular, l[i * k + i] <= tolerance * largest_in_row(i, k, l));
+  }
+  spoil_lanes(static_cast<int64_t>(m) * n, singular, a_bar);
+}
+
+// Cotangent of A from those of L and Q: of L alone in the lanes with q_bar = 0, and zero where
+// l_bar is zero too, whatever A. `work` holds lq_adjoint_work_size numbers.
+inline int64_t lq_adjoint_work_size(int64_t m, int64_t n) {
+  const int64_t k = std::min(m, n);
+  return m * n + m * k + 2 * k * k;
+}
+template <class K, class M, class N, class V>
+inline void lq_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar,
+                       V* a_bar, V* work) {
+  const int64_t size = static_cast<int64_t>(m) * n;
+  const Mask<V> l_alone = all_zero(static_cast<int64_t>(k) * n, q_bar);
+  V* const other = work;
+  V* const x = work + size;
+  V* const rest = x + static_cast<int64_t>(m) * k;
+  if (!all_lanes(l_alone)) lq_full_adjoint(k, m, n, l, q, l_bar, q_bar, a_bar, rest);
+  if (!any_lane(l_alone)) return;
+  l_adjoint(k, m, n, l, l_bar, x, k, rest);
+  multiply(m, n, k, rows<V>(x, k), rows<V>(q, n), other);
+  for (int64_t i = 0; i < size; ++i) a_bar[i] = select<V>(l_alone, other[i], a_bar[i]);
+  const Mask<V> unused = mask_and(l_alone, all_zero(static_cast<int64_t>(m) * k, l_bar));
+  zero_lanes(size, unused, a_bar);
 }
 
 }  // namespace STATESPACE_ISA

@@ -8,31 +8,47 @@ namespace statespace {
 namespace STATESPACE_ISA {
 namespace {
 
+// Calls f(k, m, n), k = min(m, n): in lanes small k, and with it a square matrix, known when
+// compiling.
+template <class V, class F>
+void with_lq_sizes(const Call& call, F&& f) {
+  const int m = static_cast<int>(call.size('m')), n = static_cast<int>(call.size('n'));
+  with_size<kLanes<V> == 1 ? 0 : kLargestUnrolled>(std::min(m, n), [&](auto k) {
+    if (m == n) {
+      f(k, k, k);
+    } else {
+      f(k, m, n);
+    }
+  });
+}
+
 template <bool with_q>
 struct LqOp {
   static int64_t work_size(const Call& call) {
-    return call.size('m') * call.size('n') + call.size('m');
+    return lq_work_size(with_q, call.size('m'), call.size('n'));
   }
   static double flops(const Call& call) {
-    const double m = static_cast<double>(call.size('m'));
-    return 4 * m * m * static_cast<double>(call.size('n')) + 1;
+    const double m = static_cast<double>(call.size('m')), n = static_cast<double>(call.size('n'));
+    const double k = std::min(m, n);
+    return 2 * k * (m * n + (with_q ? k * n : 0)) + 1;
   }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
-    with_size<kLargestUnrolled>(static_cast<int>(call.size('m')), [&](auto m) {
-      lq<with_q>(m, static_cast<int>(call.size('n')), in[0], out[0], with_q ? out[1] : nullptr,
-                 work);
+    with_lq_sizes<V>(call, [&](auto k, auto m, auto n) {
+      lq<with_q>(k, m, n, in[0], out[0], with_q ? out[1] : nullptr, work);
     });
   }
 };
 
 struct LqGradOp {
-  static int64_t work_size(const Call& call) { return call.size('m') * call.size('m'); }
+  static int64_t work_size(const Call& call) {
+    return lq_adjoint_work_size(call.size('m'), call.size('n'));
+  }
   static double flops(const Call& call) { return LqOp<true>::flops(call); }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
-    with_size<kLargestUnrolled>(static_cast<int>(call.size('m')), [&](auto m) {
-      lq_adjoint(m, static_cast<int>(call.size('n')), in[0], in[1], in[2], in[3], out[0], work);
+    with_lq_sizes<V>(call, [&](auto k, auto m, auto n) {
+      lq_adjoint(k, m, n, in[0], in[1], in[2], in[3], out[0], work);
     });
   }
 };
@@ -40,20 +56,13 @@ struct LqGradOp {
 // L alone leaves no Q behind, so its gradient factorises again.
 struct LqLGradOp {
   static int64_t work_size(const Call& call) {
-    const int64_t m = call.size('m'), n = call.size('n');
-    return m * m + m * n + LqOp<true>::work_size(call) + LqGradOp::work_size(call);
+    return lq_l_adjoint_work_size(call.size('m'), call.size('n'));
   }
-  static double flops(const Call& call) { return 2 * LqOp<true>::flops(call); }
+  static double flops(const Call& call) { return 1.5 * LqOp<true>::flops(call); }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
-    const int n = static_cast<int>(call.size('n'));
-    with_size<kLargestUnrolled>(static_cast<int>(call.size('m')), [&](auto m) {
-      V* const l = work;
-      V* const q = l + m * m;
-      V* const rest = q + m * n;
-      lq<true>(m, n, in[0], l, q, rest);
-      lq_adjoint(m, n, l, q, in[1], static_cast<const V*>(nullptr), out[0], rest);
-    });
+    with_lq_sizes<V>(
+        call, [&](auto k, auto m, auto n) { lq_l_adjoint(k, m, n, in[0], in[1], out[0], work); });
   }
 };
 

@@ -1,0 +1,194 @@
+"""Least squares against NumPy, certified coefficients, closed forms and finite differences."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from oracles import finite_differences
+
+from statespace import linalg_ops
+
+SHAPES = [(1, 1), (3, 3), (7, 3), (3, 7), (40, 20)]
+shapes = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+
+
+def problem(shape, num_sides=2, batch=(), seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(*batch, *shape)), rng.normal(size=(*batch, shape[0], num_sides))
+
+
+def closed_form(a, b, ridge):
+    return np.linalg.solve(a.T @ a + ridge * np.eye(a.shape[1]), a.T @ b)
+
+
+@shapes
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equals_numpy(shape, dtype, native):
+    a, b = problem(shape, batch=(5,))
+    x = linalg_ops.least_squares(a.astype(dtype), b.astype(dtype))
+    tolerance = {np.float32: 1e-3, np.float64: 1e-11}[dtype]
+    for item in range(5):
+        expected = np.linalg.lstsq(a[item], b[item], rcond=None)[0]
+        np.testing.assert_allclose(x[item], expected, rtol=tolerance, atol=tolerance)
+
+
+@shapes
+@pytest.mark.parametrize("ridge", [0.3, np.array(0.3), np.array([[0.1], [2.0]])], ids=str)
+def test_ridge(shape, ridge, native):
+    a, b = problem(shape, batch=(5,))
+    x = linalg_ops.least_squares(a, b, ridge=ridge)
+    batch = np.broadcast_shapes((5,), np.shape(ridge))
+    assert x.shape == (*batch, shape[1], 2)
+    for index in np.ndindex(*batch):
+        expected = closed_form(a[index[-1]], b[index[-1]], np.broadcast_to(ridge, batch)[index])
+        np.testing.assert_allclose(x[index], expected, rtol=1e-10, atol=1e-11)
+
+
+def test_longley(native):
+    """NIST StRD Longley: certified coefficients; condition number 5e9."""
+    datasets = pytest.importorskip("statsmodels.datasets")
+    data = datasets.longley.load()
+    a = np.column_stack([np.ones(16), np.asarray(data.exog, np.float64)])
+    x = linalg_ops.least_squares(a, np.asarray(data.endog, np.float64)[:, np.newaxis])
+    certified = [
+        -3482258.63459582,
+        15.0618722713733,
+        -0.358191792925910e-01,
+        -2.02022980381683,
+        -1.03322686717359,
+        -0.511041056535807e-01,
+        1829.15146461355,
+    ]
+    np.testing.assert_allclose(x[:, 0], certified, rtol=1e-9)
+
+
+@pytest.mark.parametrize("base", [1.0, 0.1], ids=["Wampler1", "Wampler2"])
+def test_wampler(base, native):
+    """NIST StRD: a polynomial of degree 5 at 0 ... 20 with coefficients 1, or 10^-j."""
+    powers = np.arange(21.0)[:, np.newaxis] ** np.arange(6)
+    certified = base ** np.arange(6)
+    x = linalg_ops.least_squares(powers, (powers @ certified)[:, np.newaxis])
+    np.testing.assert_allclose(x[:, 0], certified, rtol=1e-8)
+
+
+@shapes
+@pytest.mark.parametrize("ridge", [0.0, 0.4])
+def test_gradient_equals_finite_differences(shape, ridge, native):
+    if shape == (40, 20):
+        pytest.skip("too many differences")
+    a, b = problem(shape)
+    a = a + 2 * np.eye(*shape)
+    arguments = [a, b] if ridge == 0.0 else [a, b, np.array(ridge)]
+
+    def function(a, b, ridge=ridge):
+        return tf.reduce_sum(tf.sin(linalg_ops.least_squares(a, b, ridge=ridge)))
+
+    def slope(*arguments):
+        arguments = [tf.convert_to_tensor(x) for x in arguments]
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            value = function(*arguments)
+        return [tf.reduce_sum(g**2) for g in tape.gradient(value, arguments)]
+
+    variables = [tf.constant(x) for x in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        value = function(*variables)
+    expected = finite_differences.gradient(function, arguments, step=1e-4)
+    for got, wanted in zip(tape.gradient(value, variables), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-7, atol=1e-9)
+
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        value = tf.add_n(slope(*variables))
+    gradients = tape.gradient(value, variables)
+    rng = np.random.default_rng(1)
+    directions = [rng.normal(size=x.shape) for x in arguments]
+    expected = finite_differences.directional(lambda *x: tf.add_n(slope(*x)), arguments, directions)
+    got = sum(np.sum(g * d) for g, d in zip(gradients, directions, strict=True))
+    np.testing.assert_allclose(got, expected, rtol=1e-7, atol=1e-8)
+
+
+def test_gradient_of_an_ill_conditioned_problem(native):
+    """b_bar = A^+' x_bar, at condition number 1e9, where the normal equations lose every digit."""
+    rng = np.random.default_rng(2)
+    u, _ = np.linalg.qr(rng.normal(size=(12, 5)))
+    v, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    a = u @ np.diag(np.logspace(0, -9, 5)) @ v.T
+    b = tf.constant(a @ rng.normal(size=(5, 1)))
+    x_bar = rng.normal(size=(5, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(b)
+        value = tf.reduce_sum(x_bar * linalg_ops.least_squares(a, b))
+    expected = np.linalg.pinv(a, rcond=1e-15).T @ x_bar
+    got = tape.gradient(value, b).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6), (3, 3)])
+def test_failure_stays_within_its_item(shape, native):
+    a, b = problem(shape, batch=(6,))
+    good = linalg_ops.least_squares(a, b).numpy()
+    a[1] = 1.0  # dependent rows and columns
+    a[2, 0, 0] = np.nan
+    b[3, 0, 0] = np.inf
+    a[4] = 0.0
+    failed, fine = [1, 2, 3, 4], [0, 5]
+    variables = [tf.constant(a), tf.constant(b)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        x = linalg_ops.least_squares(*variables)
+        total = tf.reduce_sum(tf.gather(x, fine))
+    assert np.all(np.isnan(x.numpy()[failed]))
+    np.testing.assert_array_equal(x.numpy()[fine], good[fine])
+    for gradient in tape.gradient(total, variables):
+        assert np.all(np.isfinite(gradient))
+        np.testing.assert_array_equal(gradient.numpy()[failed], 0.0)
+    # With a ridge, any rank will do.
+    assert np.all(np.isfinite(linalg_ops.least_squares(a, b, ridge=1.0).numpy()[[0, 1, 4, 5]]))
+    ridge = tf.constant([1.0, 1.0, 1.0, 1.0, 1.0, -1.0], tf.float64)
+    assert np.all(np.isnan(linalg_ops.least_squares(a, b, ridge=ridge).numpy()[5]))
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6)])
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_batches_broadcast(shape, ridge, native):
+    a, b = problem(shape)
+    many_a, many_b = np.stack([a, 2 * a]), np.stack([b, b + 1, b - 1])[:, np.newaxis]
+    with tf.GradientTape() as tape:
+        variables = [tf.constant(many_a), tf.constant(many_b)]
+        tape.watch(variables)
+        x = linalg_ops.least_squares(*variables, ridge=ridge)
+    assert x.shape == (3, 2, shape[1], 2)
+    for i, j in np.ndindex(3, 2):
+        expected = linalg_ops.least_squares(many_a[j], many_b[i, 0], ridge=ridge)
+        np.testing.assert_allclose(x[i, j], expected, rtol=1e-13, atol=1e-13)
+    for gradient, variable in zip(tape.gradient(x, variables), variables, strict=True):
+        assert gradient.shape == variable.shape
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6), (3, 3)])
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+def test_unknown_static_shape(shape, ridge, native):
+    a, b = problem(shape, batch=(2,))
+
+    def value_and_gradient(a, b):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            x = linalg_ops.least_squares(a, b, ridge=ridge)
+        return x, *tape.gradient(x, [a, b])
+
+    expected = value_and_gradient(tf.constant(a), tf.constant(b))
+    signature = [tf.TensorSpec([None] * 3, tf.float64)] * 2
+    got = tf.function(value_and_gradient, input_signature=signature)(a, b)
+    for x, y in zip(got, expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
+
+
+def test_rejects_wrong_arguments_by_name():
+    a, b = problem((3, 2))
+    with pytest.raises(ValueError, match="least_squares: b has shape"):
+        linalg_ops.least_squares(a, b[:2])
+    with pytest.raises(ValueError, match=r"ridge is -1\.0; it must not be negative"):
+        linalg_ops.least_squares(a, b, ridge=-1.0)
+    with pytest.raises(ValueError, match="ridge is float32 and a is float64"):
+        linalg_ops.least_squares(a, b, ridge=tf.constant(1.0))
