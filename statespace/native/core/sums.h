@@ -2,6 +2,9 @@
 #ifndef STATESPACE_NATIVE_CORE_SUMS_H_
 #define STATESPACE_NATIVE_CORE_SUMS_H_
 
+#include <algorithm>
+#include <limits>
+
 #include "core/simd.h"
 
 namespace statespace {
@@ -24,7 +27,15 @@ class CompensatedSum {
   V lost_ = V();
 };
 
-// The logarithm of a product of positive numbers, taken once at the end: a logarithm a step would
+// A power of two beyond the range of the number type, as factors within it.
+template <class V>
+struct Powers {
+  V factors[3];
+
+  V apply(const V& x) const { return x * factors[0] * factors[1] * factors[2]; }
+};
+
+// A product of positive numbers, and its logarithm, taken once at the end: a logarithm a step would
 // cost more than the rest of a small filter.
 template <class V>
 class LogProduct {
@@ -64,10 +75,70 @@ class LogProduct {
     return result;
   }
 
+  // The product is mantissa() times powers(); it may itself be out of range.
+  const V& mantissa() const { return mantissa_; }
+  Powers<V> powers() const {
+    using T = ScalarOf<V>;
+    using F = Float<T>;
+    Powers<V> powers;
+    for (int lane = 0; lane < kLanes<V>; ++lane) {
+      int64_t exponent;
+      if constexpr (kLanes<V> == 1) {
+        exponent = exponent_;
+      } else {
+        exponent = exponent_[lane];
+      }
+      for (int i = 0; i < 3; ++i) {
+        // What the factors cannot reach together is zero or infinite anyway.
+        const int64_t share = std::clamp<int64_t>(exponent / (3 - i), 1 - F::kBias, F::kBias);
+        exponent -= share;
+        const auto bits = static_cast<BitsOf<T>>((share + F::kBias) << F::kMantissaBits);
+        set_lane(powers.factors[i], lane, from_bits<T>(bits));
+      }
+    }
+    return powers;
+  }
+  // The product times x.
+  V scaled(const V& x) const { return powers().apply(mantissa_ * x); }
+
  private:
   V mantissa_ = splat<V>(ScalarOf<V>(1));  // in [1, 2)
   BitsOf<V> exponent_{};
 };
+
+// The sum of the logarithms of x[n], NaN in the lanes where they are not positive and finite
+// throughout.
+template <class V>
+inline V sum_log(int n, const V* x) {
+  using T = ScalarOf<V>;
+  const V largest = splat<V>(std::numeric_limits<T>::max());
+  const V half = splat<V>(T(0.5)), one = splat<V>(T(1)), two = splat<V>(T(2));
+  LogProduct<V> product;
+  V failed = V();
+  for (int i = 0; i < n; ++i) {
+    const Mask<V> ok = mask_and(x[i] > V(), x[i] <= largest), large = x[i] > largest * half;
+    failed = select<V>(ok, failed, one);
+    product.multiply(select<V>(large, x[i] * half, x[i]));
+    product.multiply(select<V>(large, two, one));
+  }
+  return select<V>(failed == V(), product.log(), splat<V>(std::numeric_limits<T>::quiet_NaN()));
+}
+
+// x_bar = total_bar / x, the cotangent of x from that of the sum. A failed lane gets NaN; one with
+// total_bar = 0 zero, whatever x.
+template <class V>
+inline void sum_log_adjoint(int n, const V* x, const V& total_bar, V* x_bar) {
+  using T = ScalarOf<V>;
+  const V largest = splat<V>(std::numeric_limits<T>::max());
+  V spoil = V();
+  for (int i = 0; i < n; ++i) {
+    const Mask<V> ok = mask_and(x[i] > V(), x[i] <= largest);
+    spoil = select<V>(ok, spoil, splat<V>(std::numeric_limits<T>::quiet_NaN()));
+  }
+  for (int i = 0; i < n; ++i) {
+    x_bar[i] = select<V>(total_bar == V(), V(), total_bar / x[i] + spoil);
+  }
+}
 
 }  // namespace STATESPACE_ISA
 }  // namespace statespace

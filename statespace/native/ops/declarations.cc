@@ -41,6 +41,24 @@ const OpDeclaration kDeclarations[] = {
      "eigenvalues[n] eigenvectors[n,n] eigenvalues_bar[n] eigenvectors_bar[n,n]", "a_bar[n,n]", "",
      ""},
     // General square matrices.
+    {"StatespaceInverse", "a[n,n]", "x[n,n] info[]:int32", "", ""},
+    {"StatespaceInverseGrad", "x[n,n] x_bar[n,n]", "a_bar[n,n]", "", ""},
+    {"StatespaceDeterminant", "a[n,n]", "determinant[]", "", ""},
+    {"StatespaceDeterminantGrad", "a[n,n] determinant_bar[]", "a_bar[n,n]", "", ""},
+    {"StatespaceLogDeterminant", "a[n,n]", "sign[] log_abs_determinant[]", "", ""},
+    {"StatespaceLogDeterminantGrad", "a[n,n] log_abs_determinant_bar[]", "a_bar[n,n]", "", ""},
+    // Diagonals.
+    {"StatespaceSumLog", "x[n]", "total[]", "", ""},
+    {"StatespaceSumLogGrad", "x[n] total_bar[]", "x_bar[n]", "", ""},
+    // Products.
+    {"StatespaceGemm", "a[m,k] b[k,n]", "x[m,n]", "cotangent_a cotangent_b", ""},
+    {"StatespaceGemmNt", "a[m,k] b[n,k]", "x[m,n]", "cotangent_a cotangent_b", ""},
+    {"StatespaceGemmTn", "a[k,m] b[k,n]", "x[m,n]", "cotangent_a cotangent_b", ""},
+    {"StatespaceGemmTt", "a[k,m] b[n,k]", "x[m,n]", "cotangent_a cotangent_b", ""},
+    {"StatespaceSyrk", "a[m,k]", "x[m,m]", "", ""},
+    {"StatespaceSyrkGrad", "a[m,k] x_bar[m,m]", "a_bar[m,k]", "", ""},
+    {"StatespaceSyrkTn", "a[k,m]", "x[m,m]", "", ""},
+    {"StatespaceSyrkTnGrad", "a[k,m] x_bar[m,m]", "a_bar[k,m]", "", ""},
     // Kalman filters.
     {"StatespaceKalmanLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32", "", ""},
     {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32", "",
