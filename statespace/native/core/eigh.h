@@ -10,7 +10,7 @@
 #include <limits>
 
 #include "core/lq.h"
-#include "core/matrix.h"
+#include "core/multiply.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {

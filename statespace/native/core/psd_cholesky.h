@@ -93,12 +93,15 @@ inline void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V*
   const V half = splat<V>(ScalarOf<V>(0.5));
   for (int i = 0; i < n; ++i) {
     const Mask<V> zero = l[i * n + i] == V();
-    for (int j = 0; j < n; ++j) {
+    for (int j = 0; j < n; ++j) left[i * n + j] = right[i * n + j] = dependent[i * n + j] = V();
+    for (int j = 0; j < i; ++j) {
       const int at = i * n + j;
-      left[at] = j > i ? V() : select<V>(zero, j < i ? -l_bar[at] : V(), l[at]);
-      right[at] = j > i ? V() : select<V>(zero, l[at], l_bar[at]);
-      dependent[at] = j < i ? half * l_bar[at] : V();
+      left[at] = select<V>(zero, -l_bar[at], l[at]);
+      right[at] = select<V>(zero, l[at], l_bar[at]);
+      dependent[at] = half * l_bar[at];
     }
+    left[i * n + i] = l[i * n + i];
+    right[i * n + i] = select<V>(zero, V(), l_bar[i * n + i]);
   }
   lower_of_transposed_product(n, left, right, a_bar);
   for (int i = 0; i < n; ++i) {

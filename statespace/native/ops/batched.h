@@ -30,8 +30,8 @@ void run_group(const Call& call, const Group<V>& group) {
   for (int i = 0; i < call.num_inputs; ++i) total += call.inputs[i].core_size;
   for (int i = 0; i < call.num_outputs; ++i) total += call.outputs[i].core_size;
   V* memory = static_cast<V*>(scratch((total + 1) * sizeof(V)));
-  const V* in[STATESPACE_MAX_OPERANDS];
-  V* out[STATESPACE_MAX_OPERANDS];
+  const V* in[STATESPACE_MAX_OPERANDS] = {};
+  V* out[STATESPACE_MAX_OPERANDS] = {};
   for (int i = 0; i < call.num_inputs; ++i) {
     load(call.inputs[i], group, 0, memory);
     in[i] = memory;
