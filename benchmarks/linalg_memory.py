@@ -18,7 +18,8 @@ import timing
 # 32 MB an argument, so that what a library keeps for itself hardly shows; ascending, so that the
 # scratch memory that one size leaves behind does not hide that of the next.
 SIZES = ((262144, 4), (16384, 16), (1024, 64), (4, 1024))
-OURS, OUR_ADJOINT = "statespace_", "ours: adjoint alone"
+OURS, OUR_ADJOINT = "statespace_", "adjoint alone"
+LEAST = "results and gradients"
 LIBRARIES = {OURS: "function", "tensorflow_": "TF graph", "jax_": "JAX", "torch_": "torch"}
 
 
@@ -76,7 +77,8 @@ def _child(library, sizes):
             # Brings in the library's code and its buffers of fixed size. After the call is
             # prepared: the next conversion is where TensorFlow frees what it has copied.
             _prepared(libraries, adapter, make, problems.build(name, 2, 2, "float64"))()
-            extra = {label: _peak_of(call)}
+            outputs = (*problem.cotangents, *problem.arguments)  # of their sizes
+            extra = {LEAST: sum(array.nbytes for array in outputs), label: _peak_of(call)}
             if library == OURS:
                 extra[OUR_ADJOINT] = _adjoint_alone(name, problem)
             for label, peak in extra.items():

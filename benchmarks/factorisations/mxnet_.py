@@ -38,7 +38,7 @@ class _Worker:
 
     def __init__(self):
         if not _interpreter().exists():
-            raise ImportError(f"no {_interpreter()}; `make bench-linalg` makes it")
+            raise ImportError(f"no {_interpreter()} (see benchmarks/README.md)")
         folder = str(Path(__file__).parents[1])
         self._process = subprocess.Popen(
             [_interpreter(), "-m", "factorisations.mxnet_worker"],

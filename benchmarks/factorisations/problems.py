@@ -51,7 +51,8 @@ class Problem:
         if axis is None:
             return None
         other = -1 if axis == -2 else -2
-        return np.where(np.sum(results[-1] * self.results[-1], axis=other) < 0, -1, 1)
+        signs = np.where(np.sum(results[-1] * self.results[-1], axis=other) < 0, -1, 1)
+        return signs.astype("int8")  # so that products keep their type
 
     def turned(self, arrays, signs) -> tuple[np.ndarray, ...]:
         """Results, or cotangents of results, with those vectors turned round."""
