@@ -132,6 +132,6 @@ def memory(rows: list[dict]) -> str:
         cells.append([row["operator"], _size(row), *values])
     return _markdown(cells) + (
         "\n\nPeak memory beyond arguments and cotangents, in multiples of one argument, of the "
-        "forward pass with gradient,\nwhere results and gradients are the least there can be, and of "
-        "our backward pass alone, with its gradients."
+        "forward pass with gradient,\nwhere results and gradients are the least there can be, and "
+        "of our backward pass alone, with its gradients."
     )
