@@ -4,6 +4,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+MXNET := .venv-mxnet
+TORCH ?= torch==2.13.0
 NATIVE_BUILD ?= build/native-tests
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 
@@ -23,7 +25,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-native fuzz bench bench-quick docs lint wheel clean
+.PHONY: demo test test-native fuzz bench bench-quick bench-linalg bench-linalg-quick docs lint \
+  wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/with-forecast $(VENV)/bridge
@@ -49,6 +52,14 @@ bench: $(BENCH)/installed
 bench-quick: $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/filter.py --quick
 
+bench-linalg: $(BENCH)/with-torch $(MXNET)/installed
+	$(BENCH)/bin/python benchmarks/linalg.py
+	$(BENCH)/bin/python benchmarks/linalg_threads.py
+	$(BENCH)/bin/python benchmarks/linalg_memory.py
+
+bench-linalg-quick: $(BENCH)/with-torch $(MXNET)/installed
+	$(BENCH)/bin/python benchmarks/linalg.py --quick
+
 docs: $(VENV)/with-docs
 	rm -rf docs/generated  # of names that are gone, pages would remain
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
@@ -65,7 +76,7 @@ wheel: $(VENV)/created
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) $(BENCH) build dist docs/_build docs/gallery docs/generated \
+	rm -rf $(VENV) $(BENCH) $(MXNET) build dist docs/_build docs/gallery docs/generated \
 	  docs/sg_execution_times.rst
 
 $(VENV)/created $(BENCH)/created:
@@ -89,3 +100,19 @@ $(BENCH)/installed: $(SOURCES) | $(BENCH)/created
 	$(BENCH)/bin/pip install --quiet dynamax
 	@$(call build_bridge,$(BENCH)/bin)
 	@touch $@
+
+# JAX has come with dynamax. On Linux the package index gives PyTorch with CUDA, some gigabytes:
+# `make bench-linalg TORCH=` does without.
+$(BENCH)/with-torch: $(BENCH)/installed
+	$(if $(TORCH),$(BENCH)/bin/pip install --quiet $(TORCH))
+	@touch $@
+
+# MXNet is no longer maintained: it needs NumPy 1.23, and that Python 3.8 to 3.11. Its file on the
+# package index is for Linux on x86_64.
+$(MXNET)/installed:
+	@for python in $(PYTHON) python3.11 python3.10 python3.9 python3.8 python3; do \
+	  $$python -c 'import sys; sys.exit(not (3, 8) <= sys.version_info[:2] <= (3, 11))' \
+	    2>/dev/null && break; python=false; done; \
+	  $$python -m venv $(@D) && $(@D)/bin/pip install --quiet mxnet==1.9.1 numpy==1.23.5 || \
+	  { rm -rf $(@D); echo "Going on without MXNet."; }
+	@mkdir -p $(@D) && touch $@

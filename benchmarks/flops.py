@@ -1,8 +1,9 @@
-"""Arithmetic that a filter step needs, to set a measured time against the machine's peak.
+"""Arithmetic that a job needs, to set a measured time against the machine's peak.
 
-An estimate, not a count of what a kernel executes: the textbook covariance recursion with
-symmetric matrices computed by one triangle, additions and multiplications counted alike; neither
-the sparsity of F, H and G nor steady states are exploited.
+An estimate, not a count of what a kernel executes: the textbook formula with symmetric and
+triangular matrices computed by one triangle, additions and multiplications counted alike. For a
+filter that is the covariance recursion; neither the sparsity of F, H and G nor steady states are
+exploited.
 """
 
 from workloads import Workload
@@ -56,3 +57,26 @@ def _backward_covariances(n, m):
     observed = 2 * n * m**2 + n * (n + 1) * m  # H' S^-1 H
     disturbance = 2 * n**2 * m + n * m * (m + 1)  # K' N K
     return closed_loop + information + observed + disturbance
+
+
+# Operations / n^3 on n x n matrices, forward and, besides, backward; lower orders are left out.
+# Forward as LAPACK counts them (Working Note 41, appendix C), backward by the closed form of the
+# adjoint (operators.py) term by term.
+_OPERATIONS = {
+    "cholesky": (1 / 3, 1 / 3 + 1 + 1 / 2),  # L' L_bar; solve; solve for one triangle
+    "lq": (4 / 3 + 4 / 3, 1 / 3 + 1 + 2 + 1),  # gelqf, orglq; L' L_bar, Q_bar Q', M Q, solve
+    # Reduction, divide and conquer without deflation, back-transformation; V' V_bar, V M, (V M) V'.
+    "eigh": (4 / 3 + 4 / 3 + 2, 2 + 2 + 1),
+    "triangular_solve": (1, 1 + 1),  # n right sides; solve, triangle of B_bar X'
+    "triangular_multiply": (1, 1 + 1),
+    "cholesky_inverse": (2 / 3, 2 + 2 + 1),  # potri; P (P_bar + P_bar') P L
+    "cholesky_solve": (2, 2 + 2 + 1),  # two solves; two solves, B_bar X', its product with L
+    "inverse": (2, 2 + 2),
+    "det": (2 / 3, 4 / 3),  # LU; inverse from LU
+}
+
+
+def operator_flops(name: str, n: int, job: str) -> float:
+    """Floating-point operations per n x n matrix; ``job`` "gradient" includes "forward"."""
+    forward, backward = _OPERATIONS[name]
+    return (forward + backward if job == "gradient" else forward) * n**3

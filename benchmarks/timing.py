@@ -4,6 +4,7 @@ Imports nothing that starts threads: ``limit_threads`` must run before NumPy, Te
 load.
 """
 
+import functools
 import os
 import platform
 import statistics
@@ -48,7 +49,8 @@ def measure(
 
     Args:
       cases: calls by label. Each must have run before (compilation is not timed) and must return
-        only when its work is done.
+        only when its work is done. A case that runs in another process has a ``take_turn``
+        method, which gives the seconds by the clock over there.
       budget: seconds to spend on each case. A fast case takes as many turns as fit, a slow one
         ``fewest``, spread over the same stretch.
       fewest, most: bounds on the number of turns of a case, besides a first one.
@@ -56,24 +58,29 @@ def measure(
     Returns:
       A ``Timing`` per label.
     """
-    samples = {label: _turn(call) for label, call in cases.items()}
+    turns = {
+        label: getattr(call, "take_turn", functools.partial(take_turn, call))
+        for label, call in cases.items()
+    }
+    samples = {label: turn() for label, turn in turns.items()}
     wanted = {
         label: min(most, max(fewest, int(budget / sum(first)))) for label, first in samples.items()
     }
     rounds = max(wanted.values(), default=0)
-    for turn in range(1, rounds + 1):
-        for label, call in cases.items():
+    for number in range(1, rounds + 1):
+        for label, turn in turns.items():
             # A case with fewer turns than rounds takes them evenly spaced.
-            if turn * wanted[label] // rounds > (turn - 1) * wanted[label] // rounds:
-                samples[label] += _turn(call)
+            if number * wanted[label] // rounds > (number - 1) * wanted[label] // rounds:
+                samples[label] += turn()
     return {
         label: Timing(min(times), statistics.median(times), len(times))
         for label, times in samples.items()
     }
 
 
-def _turn(call):
-    """One call, or as many as fit into 3 ms: short ones would else always find cold caches."""
+def take_turn(call: Callable[[], object]) -> list[float]:
+    """Seconds of one call, or of as many as fit into 3 ms: short ones would else always find cold
+    caches."""
     samples, end = [], time.perf_counter() + 3e-3
     while not samples or time.perf_counter() < end:
         start = time.perf_counter()
@@ -82,13 +89,33 @@ def _turn(call):
     return samples
 
 
-def gemm_peak(size: int = 768, repeats: int = 12) -> float:
-    """GFLOP/s of NumPy's float64 matrix product: what this machine gives the best of kernels."""
+def gemm_peak(dtype: str = "float64", size: int = 768, repeats: int = 12) -> float:
+    """GFLOP/s of NumPy's matrix product: what this machine gives the best of kernels."""
     import numpy as np
 
-    a = np.random.default_rng(0).normal(size=[size, size])
+    a = np.random.default_rng(0).normal(size=[size, size]).astype(dtype)
     timing = measure({"gemm": lambda: a @ a}, budget=1.0, most=repeats)["gemm"]
     return 2e-9 * size**3 / timing.minimum
+
+
+@functools.cache
+def bandwidth(working_set: int) -> float:
+    """GB/s, read and written, of the better of a copy and a sum of two arrays.
+
+    Args:
+      working_set: bytes of all arrays together. Small ones stay in a cache; 256 MB are more than
+        any cache holds.
+    """
+    import numpy as np
+
+    halves = np.ones([2, working_set // 16])
+    thirds = np.ones([3, working_set // 24])
+    cases = {
+        "copy": lambda: np.copyto(halves[0], halves[1]),
+        "sum": lambda: np.add(thirds[0], thirds[1], out=thirds[2]),
+    }
+    times = measure(cases, budget=0.1, fewest=3)
+    return 1e-9 * working_set / min(timing.minimum for timing in times.values())
 
 
 def describe_machine() -> str:

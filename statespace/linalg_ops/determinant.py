@@ -1,5 +1,6 @@
 """Inverses and determinants of general square matrices."""
 
+import numpy as np
 import tensorflow as tf
 
 from statespace import native
@@ -228,6 +229,8 @@ def cofactors(a):
     4. With M_ik the product of all singular values but the i-th and k-th,
        dC(S)[F]_ii = sum over k != i of M_ik F_kk, and dC(S)[F]_ij = -M_ij F_ji.
     5. dC(A) is the second derivative of det A, so it is its own adjoint.
+
+    Well-conditioned matrices take C(A) = det(A) A^-T: XLA's singular values are right to 1e-7 only.
     """
 
     def frame():
@@ -256,7 +259,12 @@ def cofactors(a):
     s, u, v, sign = frame()
     unit = tf.eye(tf.shape(a)[-1], dtype=tf.bool)
     scaled = u * products(unit, s[..., tf.newaxis, :])[..., tf.newaxis, :]
-    return sign * tf.matmul(scaled, v, transpose_b=True), gradient
+    by_values = sign * tf.matmul(scaled, v, transpose_b=True)
+    x, info, sign_a, log_size = eliminate(a)
+    by_inverse = append_axes(sign_a * tf.exp(log_size), a) * tf.linalg.matrix_transpose(x)
+    condition = tf.norm(a, axis=[-2, -1]) * tf.norm(x, axis=[-2, -1])
+    regular = (info == 0) & (condition < np.finfo(a.dtype.as_numpy_dtype).eps ** -0.5)
+    return tf.where(append_axes(regular, a), by_inverse, by_values), gradient
 
 
 @tf.custom_gradient

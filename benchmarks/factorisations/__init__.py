@@ -1,0 +1,1 @@
+"""Problems, libraries and tables of ``linalg.py`` and the scripts beside it."""
