@@ -313,6 +313,31 @@ POSITIVE_DEFINITE = (
 )
 
 
+def _gram(rank):
+    """G G' of small whole numbers, so that it is semidefinite without rounding."""
+
+    def make(rng, shape, numbers):
+        g = rng.integers(-3, 4, size=(shape[0], rank(shape[0]))).astype(np.float64)
+        return g @ g.T
+
+    return make
+
+
+def _semidefinite_with_zeros(rng, shape, numbers):
+    a = _similar(_MILD, signs=False)(rng, shape, numbers)
+    kept = rng.integers(0, 2, shape[0])
+    return a * kept[:, None] * kept
+
+
+SEMIDEFINITE = (
+    MatrixType("zero", lambda rng, shape, numbers: np.zeros(shape)),
+    MatrixType("rank-1", _gram(lambda n: min(n, 1))),
+    MatrixType("half-rank", _gram(lambda n: (n + 1) // 2)),
+    MatrixType("zero-rows", _semidefinite_with_zeros),
+    MatrixType("ones", lambda rng, shape, numbers: np.ones(shape)),
+)
+
+
 def without_row_and_column(rng, n, position, dtype):
     """A positive definite matrix but for a zero row and column: its leading minors vanish there."""
     a = _similar(_MILD, signs=False)(rng, (n, n), limits(dtype))

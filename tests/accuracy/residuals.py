@@ -39,6 +39,26 @@ def identity_like(x):
     return np.eye(x.shape[-1], dtype=x.dtype)
 
 
+def eliminate(a):
+    """Sign and log of |det A|, and the 1-norm of A^-1, by Gauss-Jordan with row pivoting."""
+    n = a.shape[-1]
+    cases = np.arange(len(a))
+    work = np.concatenate([a, np.broadcast_to(identity_like(a), a.shape)], axis=-1)
+    sign, log_abs = np.ones(len(a), a.dtype), np.zeros(len(a), a.dtype)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for j in range(n):
+            best = j + np.argmax(np.abs(work[:, j:, j]), axis=-1)
+            work[cases, best], work[:, j] = work[:, j].copy(), work[cases, best]
+            pivot = work[:, j, j].copy()
+            sign *= np.where(best == j, 1, -1) * np.sign(pivot)
+            log_abs += np.log(np.abs(pivot))
+            work[:, j] /= pivot[:, np.newaxis]
+            factors = work[:, :, j].copy()
+            factors[:, j] = 0
+            work -= factors[:, :, np.newaxis] * work[:, j, np.newaxis, :]
+    return sign, log_abs, norm(work[:, :, n:])
+
+
 def ratios(quantity, names, shape, dtype, residual, scale):
     """One Ratio a case: |residual| / (scale * unit), both ``[cases]``; 0 / 0 is 0, NaN infinite.
 
