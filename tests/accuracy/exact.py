@@ -12,10 +12,10 @@ _STEP = mpmath.mpf(10) ** -40
 
 
 def matrix(a) -> mpmath.matrix:
-    return mpmath.matrix(np.asarray(a, np.float64).tolist())
+    return mpmath.matrix(np.atleast_1d(np.asarray(a, np.float64)).tolist())
 
 
-def array(a, power=0) -> np.ndarray:
+def array(a) -> np.ndarray:
     """An mpmath matrix in float64."""
     return np.array(a.tolist(), np.float64).reshape(a.rows, a.cols)
 
@@ -38,12 +38,13 @@ def lq_tall(a):
 
 
 def eigh(a):
-    """The largest entry of an eigenvector, the first of equals, is positive."""
+    """Of an eigenvector the first entry that is within 2^-10 of the largest is positive."""
     values, v = mpmath.eigsy(a)
     n = a.rows
     for j in range(n):
-        largest = max(range(n), key=lambda i: abs(v[i, j]))
-        if v[largest, j] < 0:
+        bound = max(abs(v[i, j]) for i in range(n)) * (1 - mpmath.mpf(2) ** -10)
+        first = next(i for i in range(n) if abs(v[i, j]) >= bound)
+        if v[first, j] < 0:
             v[:, j] = -v[:, j]
     return [values, v]
 
@@ -65,8 +66,12 @@ def triangle(l, lower=True):
     )
 
 
+def product_of_diagonal(l):
+    return mpmath.fprod(l[i, i] for i in range(l.rows))
+
+
 def differentiate(function, arguments, weights, symmetric):
-    """Gradient of sum(weights * function(*arguments)): a list of float-free mpmath matrices.
+    """Gradient of sum(weights * function(*arguments)): an mpmath matrix for each argument.
 
     With ``symmetric`` the first argument moves along symmetric directions only, and its gradient is
     the symmetric one.
@@ -95,9 +100,11 @@ def differentiate(function, arguments, weights, symmetric):
 
 
 def _weighted(results, weights):
-    return mpmath.fsum(
-        x * w for r, weight in zip(results, weights, strict=True) for x, w in zip(r, weight, strict=True)
-    )
+    products = []
+    for result, weight in zip(results, weights, strict=True):
+        entries = result if isinstance(result, mpmath.matrix) else [result]
+        products += [x * w for x, w in zip(entries, weight, strict=True)]
+    return mpmath.fsum(products)
 
 
 def sensitivity(function, arguments, weights, symmetric, rng, directions=3):

@@ -17,7 +17,7 @@ class Limits(NamedTuple):
     unit: float  # half the distance from 1 to the next number
     small: float  # near underflow, but so that the unit times it is still about a normal number
     large: float  # its inverse
-    span: float  # numbers between 1 / span and span have normal squares
+    span: float  # span and 1 / span have normal squares, with room for sums of many
     subnormal: float  # below the normal numbers
 
 
@@ -25,7 +25,7 @@ def limits(dtype) -> Limits:
     info = np.finfo(dtype)
     unit = float(info.eps) / 2
     small = float(info.smallest_normal) / (4 * unit)
-    span = {np.float32: 1e18, np.float64: 1e150}[dtype]
+    span = {np.float32: 1e16, np.float64: 1e150}[dtype]
     return Limits(unit, small, 1 / small, span, float(info.smallest_normal) / 100)
 
 

@@ -7,7 +7,6 @@ residual is computed in a wider type than the result's, so that computing it add
 from typing import NamedTuple
 
 import numpy as np
-
 from accuracy.matrices import limits
 
 
@@ -35,15 +34,16 @@ def norm(x):
     return np.max(np.sum(np.abs(x), axis=-2), axis=-1, initial=0.0)
 
 
-def identity_like(x):
-    return np.eye(x.shape[-1], dtype=x.dtype)
+def departure(q):
+    """|QQ' - I| for rows that should be orthonormal."""
+    return norm(q @ transpose(q) - np.eye(q.shape[-2]))
 
 
 def eliminate(a):
     """Sign and log of |det A|, and the 1-norm of A^-1, by Gauss-Jordan with row pivoting."""
     n = a.shape[-1]
     cases = np.arange(len(a))
-    work = np.concatenate([a, np.broadcast_to(identity_like(a), a.shape)], axis=-1)
+    work = np.concatenate([a, np.broadcast_to(np.eye(n), a.shape)], axis=-1)
     sign, log_abs = np.ones(len(a), a.dtype), np.zeros(len(a), a.dtype)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for j in range(n):
