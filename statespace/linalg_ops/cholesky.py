@@ -5,7 +5,7 @@ import tensorflow as tf
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
 from statespace.linalg_ops.differentiation import reference_vjp
-from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil
+from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil_used
 from statespace.linalg_ops.triangular import solve_reference
 
 NOT_POSITIVE_DEFINITE = "is not positive definite; leading minor"
@@ -102,12 +102,11 @@ def adjoint_reference(l, l_bar):
     2. So X = Phi(L^-1 dA L^-T), Phi keeping the lower triangle and half the diagonal.
     3. <L_bar, L X> = <Phi(L' L_bar), L^-1 dA L^-T>; symmetrised, Phi becomes copyltu / 2.
     """
-    unused = all_zero(l_bar)
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1])
     identity = tf.eye(tf.shape(l)[-1], dtype=l.dtype)
     safe = tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l)
     a_bar = 0.5 * sandwich(safe, copyltu(tf.matmul(safe, l_bar, transpose_a=True)))
-    return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, failed))
+    return spoil_used(a_bar, failed, all_zero(l_bar))
 
 
 def sandwich(l, x):

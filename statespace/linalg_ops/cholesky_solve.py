@@ -5,7 +5,7 @@ import tensorflow as tf
 from statespace import native
 from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
 from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
-from statespace.linalg_ops.failure import all_zero, spoil
+from statespace.linalg_ops.failure import all_zero, spoil, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
 
@@ -134,7 +134,7 @@ def inverse_adjoint_reference(l, x, x_bar):
     product = tf.matmul(x, x_bar + tf.linalg.matrix_transpose(x_bar))
     transposed = solve_reference(l, tf.linalg.matrix_transpose(product), lower=True, adjoint=False)
     l_bar = -triangle(tf.linalg.matrix_transpose(transposed), lower=True)
-    return tf.where(all_zero(x_bar), tf.zeros_like(l_bar), spoil(l_bar, failed))
+    return spoil_used(l_bar, failed, all_zero(x_bar))
 
 
 def solve_adjoint_reference(l, x, x_bar):
@@ -151,7 +151,7 @@ def solve_adjoint_reference(l, x, x_bar):
     l_bar = tf.matmul(a_bar + tf.linalg.matrix_transpose(a_bar), triangle(l, lower=True))
     l_bar = triangle(l_bar, lower=True)
     unused = all_zero(x_bar)
-    return tuple(tf.where(unused, tf.zeros_like(y), spoil(y, failed)) for y in (l_bar, b_bar))
+    return spoil_used(l_bar, failed, unused), spoil_used(b_bar, failed, unused)
 
 
 @tf.RegisterGradient("StatespaceCholeskyInverse")

@@ -12,6 +12,7 @@ from statespace.linalg_ops.failure import (
     append_axes,
     raise_where_failed,
     spoil,
+    spoil_used,
 )
 
 NOT_FOUND = "has no eigenvalues (a NaN or an infinity, or no convergence); not found:"
@@ -192,7 +193,7 @@ def adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar):
     turn = tf.where(cluster, tf.zeros_like(gap), turn / tf.where(cluster, tf.ones_like(gap), gap))
     inner = turn + tf.linalg.diag(eigenvalues_bar)
     a_bar = tf.matmul(v, tf.matmul(inner, v, transpose_b=True))
-    return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, failed))
+    return spoil_used(a_bar, failed, unused)
 
 
 @tf.RegisterGradient("StatespaceEigh")

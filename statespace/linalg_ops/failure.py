@@ -46,6 +46,19 @@ def spoil(x: tf.Tensor, failed: tf.Tensor) -> tf.Tensor:
     return spoiled(x)
 
 
+def spoil_used(x: tf.Tensor, failed: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:
+    """``spoil`` for a cotangent: failed items whose own cotangents are all zero stay as they are.
+
+    Args:
+      x: ``[..., rows, columns]``, computed from something harmless where an item failed, and so
+        zero where that item is unused. It is not set to zero, which would be a wrong second
+        derivative for the items that did not fail.
+      failed: bool ``[...]``.
+      unused: bool ``[..., 1, 1]``, from ``all_zero``.
+    """
+    return spoil(x, tf.logical_and(failed, tf.logical_not(unused[..., 0, 0])))
+
+
 def raise_where_failed(op: str, info: tf.Tensor, reason: str, outputs):
     """Returns ``outputs`` if no item failed; in a graph, they raise when they are computed.
 

@@ -7,7 +7,7 @@ from statespace import native
 from statespace.linalg_ops.arguments import check_choice, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
 from statespace.linalg_ops.differentiation import reference_vjp
-from statespace.linalg_ops.failure import all_zero, append_axes, spoil
+from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
 from statespace.linalg_ops.triangular import solve_reference
 
 
@@ -158,7 +158,7 @@ def adjoint_reference(l, q, l_bar, q_bar):
     a_bar = tf.concat([a_bar, tf.matmul(below_bar, q)], axis=-2)
     failed |= singular & tf.logical_not(l_alone)
     unused = all_zero(l_bar) & l_alone
-    return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, tf.squeeze(failed, [-2, -1])))
+    return spoil_used(a_bar, tf.squeeze(failed, [-2, -1]), unused)
 
 
 @tf.custom_gradient
@@ -189,7 +189,7 @@ def adjoint_l_reference(a, l_bar):
     l = tf.where(append_axes(failed, l), tf.zeros_like(l), l)
     q = tf.where(append_axes(failed, q), tf.zeros_like(q), q)
     x = _coordinates(l, dependent_rows(l, tf.shape(q)[-1]), l_bar)
-    return tf.where(all_zero(l_bar), tf.zeros_like(a), spoil(tf.matmul(x, q), failed))
+    return spoil_used(tf.matmul(x, q), failed, all_zero(l_bar))
 
 
 def _coordinates(l, dependent, l_bar):

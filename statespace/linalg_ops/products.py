@@ -1,8 +1,8 @@
 """Products of general matrices.
 
-Compiled, because TensorFlow's product of many small matrices takes several times as long, and
-because it lacks what every operator here owes: bits that do not depend on the rest of the batch, an
-exactly symmetric A A', and a gradient that a failed item does not poison.
+Compiled, because TensorFlow's product lacks what every operator here owes: bits that do not depend
+on the rest of the batch, an exactly symmetric A A', and a gradient that a failed item does not
+poison.
 """
 
 import tensorflow as tf

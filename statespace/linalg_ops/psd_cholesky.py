@@ -7,7 +7,7 @@ from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
 from statespace.linalg_ops.cholesky import copyltu, sandwich
 from statespace.linalg_ops.differentiation import reference_vjp
-from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil
+from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
 NOT_SEMIDEFINITE = "is not positive semidefinite; leading minor"
@@ -126,7 +126,6 @@ def adjoint_reference(l, l_bar):
     4. L_K^-1, zero elsewhere, is the inverse of L with ones for the zero pivots, applied to
        matrices that are zero in the rows and columns E.
     """
-    unused = all_zero(l_bar)
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1])
     identity = tf.eye(tf.shape(l)[-1], dtype=l.dtype)
     usable = tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l)
@@ -143,7 +142,7 @@ def adjoint_reference(l, l_bar):
     dependent = 0.5 * solve_reference(full, dependent, lower=True, adjoint=True)
     a_bar = 0.5 * sandwich(full, kept * inner * columns)
     a_bar += dependent + tf.linalg.matrix_transpose(dependent)
-    return tf.where(unused, tf.zeros_like(a_bar), spoil(a_bar, failed))
+    return spoil_used(a_bar, failed, all_zero(l_bar))
 
 
 @tf.RegisterGradient("StatespacePsdCholesky")

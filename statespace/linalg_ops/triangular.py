@@ -7,7 +7,7 @@ import tensorflow as tf
 from statespace import native
 from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
 from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
-from statespace.linalg_ops.failure import spoil
+from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
 
 
 def triangular_solve(l, b, *, lower=True, adjoint=False, right_side=False):
@@ -127,9 +127,13 @@ def adjoint_reference(l, x, x_bar, *, lower, adjoint):
     2. B_bar = op(L)^-T X_bar.
     3. op(L)_bar = -B_bar X'; L_bar is that or its transpose, restricted to L's triangle.
     """
+    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
+    l = tf.where(append_axes(failed, x), tf.eye(tf.shape(l)[-1], dtype=l.dtype), l)
+    x = tf.where(append_axes(failed, x), tf.zeros_like(x), x)
     b_bar = solve_reference(l, x_bar, lower=lower, adjoint=not adjoint)
     l_bar = -tf.matmul(*((x, b_bar) if adjoint else (b_bar, x)), transpose_b=True)
-    return triangle(l_bar, lower), b_bar
+    unused = all_zero(x_bar)
+    return spoil_used(triangle(l_bar, lower), failed, unused), spoil_used(b_bar, failed, unused)
 
 
 def adjoint_right_reference(l, x, x_bar, *, lower, adjoint):

@@ -225,3 +225,20 @@ def test_second_derivative_under_jit(operator):
     setup = Setup(operator)
     expected = setup.curvature(*setup.arguments)
     assert_close(tf.function(setup.curvature, jit_compile=True)(*setup.arguments), expected)
+
+
+@representatives
+def test_the_gradient_is_linear_also_at_a_zero_cotangent(operator, native):
+    """Its derivative by the cotangent, at zero, is the derivative of the operator."""
+    setup = Setup(operator)
+    cotangents = [tf.zeros_like(w) for w in setup.weights]
+    with tf.GradientTape() as outer:
+        outer.watch(cotangents)
+        with tf.GradientTape() as tape:
+            tape.watch(setup.arguments)
+            results = outputs(operator.apply(*setup.arguments))
+        gradients = tape.gradient(results, setup.arguments, cotangents)
+        total = inner(gradients, setup.along)
+    tangents = outer.gradient(total, cotangents)
+    expected = setup.slope(*setup.arguments)
+    assert_close(inner(tangents, setup.weights), expected, 1e-9)
