@@ -151,8 +151,10 @@ def eliminate(a):
         column = tf.gather(x, j, axis=-1)
         size = tf.where(index >= j, tf.abs(column), -tf.ones_like(column))
         p = tf.argmax(size, axis=-1, output_type=tf.int32)[..., tf.newaxis]
-        order = tf.where(index == j, p, tf.where(index == p, j, index))
-        x = tf.gather(x, order, axis=-2, batch_dims=order.shape.rank - 1)
+        chosen = (index == p)[..., tf.newaxis]
+        row_p = tf.reduce_sum(tf.where(chosen, x, tf.zeros_like(x)), axis=-2, keepdims=True)
+        row_j = tf.gather(x, j, axis=-2)[..., tf.newaxis, :]
+        x = tf.where((index == j)[:, tf.newaxis], row_p, tf.where(chosen, row_j, x))
         column = tf.gather(x, j, axis=-1)[..., tf.newaxis]
         pivot = tf.gather(column[..., 0], j, axis=-1)
         zero = tf.equal(pivot, 0)
@@ -230,8 +232,15 @@ def cofactors(a):
        dC(S)[F]_ii = sum over k != i of M_ik F_kk, and dC(S)[F]_ij = -M_ij F_ji.
     5. dC(A) is the second derivative of det A, so it is its own adjoint.
 
-    Well-conditioned matrices take C(A) = det(A) A^-T: XLA's singular values are right to 1e-7 only.
+    Well-conditioned matrices take C(A) = det(A) A^-T and its derivative instead, because XLA's
+    singular values are right to 1e-7 only.
     """
+    x, info, sign_a, log_size = eliminate(a)
+    inverse_t = tf.linalg.matrix_transpose(x)
+    determinant = append_axes(sign_a * tf.exp(log_size), a)
+    condition = tf.norm(a, axis=[-2, -1]) * tf.norm(x, axis=[-2, -1])
+    regular = (info == 0) & (condition < np.finfo(a.dtype.as_numpy_dtype).eps ** -0.5)
+    regular = append_axes(regular, a)
 
     def frame():
         s, u, v = tf.linalg.svd(a)
@@ -254,17 +263,17 @@ def cofactors(a):
         m = tf.where(unit, tf.zeros_like(m), m)
         diagonal = tf.linalg.matvec(m, tf.linalg.diag_part(f))
         inner = tf.linalg.set_diag(-m * tf.linalg.matrix_transpose(f), diagonal)
-        return sign * tf.matmul(tf.matmul(u, inner), v, transpose_b=True)
+        by_values = sign * tf.matmul(tf.matmul(u, inner), v, transpose_b=True)
+        trace = tf.reduce_sum(inverse_t * c_bar, axis=[-2, -1], keepdims=True)
+        turned = tf.matmul(tf.matmul(inverse_t, c_bar, transpose_b=True), inverse_t)
+        by_inverse = determinant * (trace * inverse_t - turned)
+        return tf.where(regular, by_inverse, by_values)
 
     s, u, v, sign = frame()
     unit = tf.eye(tf.shape(a)[-1], dtype=tf.bool)
     scaled = u * products(unit, s[..., tf.newaxis, :])[..., tf.newaxis, :]
     by_values = sign * tf.matmul(scaled, v, transpose_b=True)
-    x, info, sign_a, log_size = eliminate(a)
-    by_inverse = append_axes(sign_a * tf.exp(log_size), a) * tf.linalg.matrix_transpose(x)
-    condition = tf.norm(a, axis=[-2, -1]) * tf.norm(x, axis=[-2, -1])
-    regular = (info == 0) & (condition < np.finfo(a.dtype.as_numpy_dtype).eps ** -0.5)
-    return tf.where(append_axes(regular, a), by_inverse, by_values), gradient
+    return tf.where(regular, determinant * inverse_t, by_values), gradient
 
 
 @tf.custom_gradient

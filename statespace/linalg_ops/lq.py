@@ -137,7 +137,7 @@ def adjoint_reference(l, q, l_bar, q_bar):
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1], keepdims=True)
     l = tf.where(failed, tf.zeros_like(l), l)
     q = tf.where(failed, tf.zeros_like(q), q)
-    size = tf.shape(q)[-2]
+    size = _columns(l)
     top, top_bar = l[..., :size, :], l_bar[..., :size, :]
     below, below_bar = l[..., size:, :], l_bar[..., size:, :]
     dependent = dependent_rows(l, tf.shape(q)[-1])
@@ -155,7 +155,7 @@ def adjoint_reference(l, q, l_bar, q_bar):
     l_alone = all_zero(q_bar)
     overflown = l_alone & tf.logical_not(tf.math.is_finite(regular_bar))
     a_bar = tf.where(singular | overflown, singular_bar, regular_bar)
-    a_bar = tf.concat([a_bar, tf.matmul(below_bar, q)], axis=-2)
+    a_bar = _stack(a_bar, tf.matmul(below_bar, q))
     failed |= singular & tf.logical_not(l_alone)
     unused = all_zero(l_bar) & l_alone
     return spoil_used(a_bar, tf.squeeze(failed, [-2, -1]), unused)
@@ -204,14 +204,25 @@ def _coordinates(l, dependent, l_bar):
     skew -= tf.stop_gradient(tf.where(noise, skew, tf.zeros_like(skew)))
     skew = tf.where(dependent[..., tf.newaxis], tf.zeros_like(skew), skew)
     # Without its column of L_1, a dependent row has no part in the substitution.
-    top = l[..., : tf.shape(l)[-1], :]
+    top = l[..., : _columns(l), :]
     top = tf.where(dependent[..., tf.newaxis, :], tf.zeros_like(top), top)
     diagonal = tf.linalg.diag_part(top)
     top = tf.linalg.set_diag(top, tf.where(dependent, tf.ones_like(diagonal), diagonal))
     upper = tf.linalg.triangular_solve(top, skew, lower=True, adjoint=True)
     upper = tf.where(tf.math.is_finite(upper), upper, tf.zeros_like(upper))
-    rest = tf.zeros_like(l_bar[..., tf.shape(l)[-1] :, :])
-    return l_bar + tf.concat([upper, rest], axis=-2)
+    rest = tf.zeros_like(l_bar[..., _columns(l) :, :])
+    return l_bar + _stack(upper, rest)
+
+
+def _columns(x):
+    """Number of columns: a Python number where it is known, so that shapes stay known."""
+    known = None if x.shape.rank is None else x.shape[-1]
+    return tf.shape(x)[-1] if known is None else known
+
+
+def _stack(top, below):
+    """One above the other. Rows known to be none are left out: pfor miscounts their columns."""
+    return top if below.shape[-2:-1] == [0] else tf.concat([top, below], axis=-2)
 
 
 @tf.RegisterGradient("StatespaceLq")

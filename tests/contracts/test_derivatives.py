@@ -16,6 +16,7 @@ from statespace import config
 needs_native = pytest.mark.skipif(
     not config.native_available(), reason="the compiled library is not available"
 )
+ZERO = tf.UnconnectedGradients.ZERO
 every_operator = pytest.mark.parametrize("operator", OPERATORS, ids=lambda op: op.name)
 representatives = pytest.mark.parametrize("operator", REPRESENTATIVES, ids=lambda op: op.name)
 
@@ -46,7 +47,7 @@ class Setup:
         with tf.GradientTape() as tape:
             tape.watch(arguments)
             slope = self.slope(*arguments)
-        return tape.gradient(slope, arguments)
+        return tape.gradient(slope, arguments, unconnected_gradients=ZERO)
 
 
 def inner(x, y):
@@ -68,7 +69,7 @@ def test_forward_mode(operator):
     def forward(*arguments):
         with tf.autodiff.ForwardAccumulator(list(arguments), setup.along) as accumulator:
             results = outputs(operator.apply(*arguments))
-        return [accumulator.jvp(x) for x in results]
+        return [accumulator.jvp(x, unconnected_gradients=ZERO) for x in results]
 
     tangents = tf.function(forward)(*setup.arguments)
     assert_close(inner(tangents, setup.weights), setup.slope(*setup.arguments))
@@ -96,7 +97,7 @@ def test_reverse_over_forward(operator):
         tape.watch(setup.arguments)
         with tf.autodiff.ForwardAccumulator(setup.arguments, setup.along) as accumulator:
             value = setup.value(*setup.arguments)
-        slope = accumulator.jvp(value)
+        slope = accumulator.jvp(value, unconnected_gradients=ZERO)
     gradients = tape.gradient(slope, setup.arguments)
     expected = setup.curvature(*setup.arguments)
     assert_close(inner(gradients, setup.along), inner(expected, setup.along))
@@ -158,9 +159,11 @@ def test_batch_jacobian(operator):
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(first)
         results = outputs(operator.apply(first, *setup.arguments[1:]))
+        # TensorFlow wants at least one axis beside the batch.
+        results = [x if x.shape.rank > 1 else x[:, tf.newaxis] for x in results]
     for x in results:
-        batched = tape.batch_jacobian(x, first)
-        full = tape.jacobian(x, first)
+        batched = tape.batch_jacobian(x, first, unconnected_gradients=ZERO)
+        full = tape.jacobian(x, first, unconnected_gradients=ZERO)
         core = x.shape.rank
         for item in range(2):
             block = tf.gather(full[item], item, axis=core - 1)
@@ -182,7 +185,7 @@ def test_hessian(operator, graph, caplog):
                 tape.watch(first)
                 value = setup.value(first, *rest)
             gradient = tape.gradient(value, first)
-        return outer.jacobian(gradient, first)
+        return outer.jacobian(gradient, first, unconnected_gradients=ZERO)
 
     with caplog.at_level(logging.WARNING, logger="tensorflow"):
         result = (tf.function(hessian) if graph else hessian)(first)
@@ -196,6 +199,8 @@ def test_hessian(operator, graph, caplog):
 
 @every_operator
 def test_batch_equals_its_members_bit_for_bit(operator):
+    if not operator.bitwise:
+        pytest.skip("composed of TensorFlow's own ops, which round differently in a batch")
     setup = Setup(operator, batch=(11,))
     together = setup.gradient(*setup.arguments)
     for item in range(11):
@@ -239,6 +244,6 @@ def test_the_gradient_is_linear_also_at_a_zero_cotangent(operator, native):
             results = outputs(operator.apply(*setup.arguments))
         gradients = tape.gradient(results, setup.arguments, cotangents)
         total = inner(gradients, setup.along)
-    tangents = outer.gradient(total, cotangents)
+    tangents = outer.gradient(total, cotangents, unconnected_gradients=ZERO)
     expected = setup.slope(*setup.arguments)
     assert_close(inner(tangents, setup.weights), expected, 1e-9)
