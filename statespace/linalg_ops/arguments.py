@@ -45,6 +45,42 @@ def check_sides(op: str, l: tf.Tensor, b: tf.Tensor, right_side: bool = False):
         )
 
 
+def require(condition: tf.Tensor, message: str, tensor: tf.Tensor) -> tf.Tensor:
+    """Returns ``tensor``; where it is computed, the condition must hold.
+
+    For sizes that are not known before. Inside XLA, which cannot raise, nothing happens.
+
+    Raises:
+      tf.errors.InvalidArgumentError: with the message, if the condition is false.
+    """
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message])]):
+        return tf.identity(tensor)
+
+
+def broadcasting(op: str, name: str, tensor: tf.Tensor, other_name: str, other: tf.Tensor):
+    """Returns ``tensor``, whose batch axes must broadcast with those of another argument.
+
+    The compiled ops check that themselves; this is for operators composed of TensorFlow's own.
+
+    Raises:
+      ValueError: they are known not to; names the operator and the arguments.
+      tf.errors.InvalidArgumentError: they do not, seen when the tensor is computed.
+    """
+    text = f"{op}: {name} has batch axes that do not broadcast with those of {other_name}"
+    if tensor.shape.rank is not None and other.shape.rank is not None:
+        try:
+            tf.broadcast_static_shape(tensor.shape[:-2], other.shape[:-2])
+        except ValueError as error:
+            shapes = f"shapes {tensor.shape} and {other.shape}"
+            raise ValueError(f"{text}: {shapes}.") from error
+        if tensor.shape[:-2].is_fully_defined() and other.shape[:-2].is_fully_defined():
+            return tensor
+    sizes = [tf.shape(x, tf.int64)[:-2] for x in (tensor, other)]
+    rank = tf.reduce_max([tf.size(x) for x in sizes])
+    x, y = (tf.concat([tf.ones([rank - tf.size(x)], tf.int64), x], 0) for x in sizes)
+    return require(tf.reduce_all((x == y) | (x == 1) | (y == 1)), text + ".", tensor)
+
+
 def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
     """Raises ValueError where a keyword argument is not one of its choices."""
     if value not in choices:

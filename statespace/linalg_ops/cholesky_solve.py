@@ -16,8 +16,8 @@ def cholesky_inverse(l):
       l: lower triangular ``[..., n, n]``, float32 or float64; the other triangle is never read.
 
     Returns:
-      ``(L L')^-1 [..., n, n]``, exactly symmetric. An L with a zero or a NaN on its diagonal gives
-      NaN for its own item, and for no other.
+      ``(L L')^-1 [..., n, n]``, exactly symmetric. An L with a zero on its diagonal, or a NaN or
+      an infinity, gives NaN for its own item, and for no other.
 
     The gradient with respect to L is lower triangular. To multiply with the inverse, solve instead:
     ``cholesky_solve`` is cheaper and more accurate.
@@ -52,8 +52,8 @@ def cholesky_solve(l, b):
       b: ``[..., n, k]``, same dtype.
 
     Returns:
-      ``X = (L L')^-1 B``, ``[..., n, k]`` with the broadcast batch axes. An L with a zero or a NaN
-      on its diagonal gives NaN for its own item, and for no other.
+      ``X = (L L')^-1 B``, ``[..., n, k]`` with the broadcast batch axes. An L with a zero on
+      its diagonal, or a NaN or an infinity, gives NaN for its own item, and for no other.
 
     The gradient with respect to L is lower triangular.
 
@@ -88,8 +88,9 @@ def _solve_both(l, b):
 
 def _usable(l):
     """L with the identity in place of what fails, and bool ``[...]``, which items fail."""
-    diagonal = tf.linalg.diag_part(l)
-    failed = tf.reduce_any(tf.equal(diagonal, 0) | tf.math.is_nan(diagonal), axis=-1)
+    singular = tf.reduce_any(tf.equal(tf.linalg.diag_part(l), 0), axis=-1)
+    finite = tf.reduce_all(tf.math.is_finite(triangle(l, lower=True)), axis=[-2, -1])
+    failed = singular | tf.logical_not(finite)
     identity = tf.eye(tf.shape(l)[-1], dtype=l.dtype)
     return tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l), failed
 
@@ -144,7 +145,7 @@ def solve_adjoint_reference(l, x, x_bar):
     2. dA = dL L' + L dL', so L_bar = (A_bar + A_bar') L, restricted to the lower triangle.
     """
     l, failed = _usable(l)
-    failed = tf.broadcast_to(failed, tf.shape(x)[:-2])
+    failed = tf.logical_or(failed, tf.zeros(tf.shape(x, tf.int64)[:-2], tf.bool))
     x = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.zeros_like(x), x)
     b_bar = _solve_both(l, x_bar)
     a_bar = -tf.matmul(b_bar, x, transpose_b=True)

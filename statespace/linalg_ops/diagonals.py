@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_square, to_matrices
+from statespace.linalg_ops.arguments import check_square, require, to_matrices
 from statespace.linalg_ops.differentiation import reference_vjp
 from statespace.linalg_ops.failure import spoil
 
@@ -43,8 +43,7 @@ def extract_diag(a, *, offset=0):
     """
     (a,) = to_matrices("extract_diag", a=a)
     _check_offset("extract_diag", offset)
-    _check_inside("extract_diag", a, offset)
-    return tf.linalg.diag_part(a, k=offset)
+    return tf.linalg.diag_part(_with_diagonal("extract_diag", a, offset), k=offset)
 
 
 def make_diag(diagonal, *, offset=0):
@@ -113,7 +112,7 @@ def extract_triangle(a, *, offset=0, lower=True):
     (a,) = to_matrices("extract_triangle", a=a)
     check_square("extract_triangle", "a", a)
     _check_offset("extract_triangle", offset)
-    _check_inside("extract_triangle", a, offset)
+    a = _with_diagonal("extract_triangle", a, offset)
     n = _square_size("extract_triangle", a, abs(offset))
     return _pack(a, n, offset, _which(offset, lower))
 
@@ -233,13 +232,18 @@ def _check_offset(op, offset):
         raise ValueError(f"{op}: offset is {offset!r}; it must be a Python integer.")
 
 
-def _check_inside(op, a, offset):
-    if a.shape.rank is None:
-        return
-    rows, columns = a.shape[-2:]
-    size = columns if offset > 0 else rows
-    if offset != 0 and size is not None and abs(offset) >= size:
+def _with_diagonal(op, a, offset):
+    """``a``, which must have that diagonal; checked when it is computed if its size is unknown."""
+    if offset == 0:
+        return a
+    axis = -1 if offset > 0 else -2
+    size = a.shape[axis] if a.shape.rank is not None else None
+    if size is None:
+        inside = tf.shape(a, tf.int64)[axis] > abs(offset)
+        return require(inside, f"{op}: offset is {offset}; a has no such diagonal.", a)
+    if abs(offset) >= size:
         raise ValueError(f"{op}: offset is {offset}; a, of shape {a.shape}, has no such diagonal.")
+    return a
 
 
 def _which(offset, lower):

@@ -10,10 +10,13 @@ ON_FAILURE = ("nan", "raise")
 
 def append_axes(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Gives ``x`` ([...]) trailing axes of length 1 until it has the rank of ``like``."""
+    # int64, because an empty batch may have axes beyond 2^31.
+    shape = tf.shape(x, tf.int64)
     if x.shape.rank is not None and like.shape.rank is not None:
-        return tf.reshape(x, tf.concat([tf.shape(x), [1] * (like.shape.rank - x.shape.rank)], 0))
-    missing = tf.rank(like) - tf.rank(x)
-    return tf.reshape(x, tf.concat([tf.shape(x), tf.ones([missing], tf.int32)], 0))
+        ones = [1] * (like.shape.rank - x.shape.rank)
+        return tf.reshape(x, tf.concat([shape, tf.constant(ones, tf.int64)], 0))
+    ones = tf.ones([tf.rank(like) - tf.rank(x)], tf.int64)
+    return tf.reshape(x, tf.concat([shape, ones], 0))
 
 
 def all_zero(x: tf.Tensor) -> tf.Tensor:
@@ -44,6 +47,20 @@ def spoil(x: tf.Tensor, failed: tf.Tensor) -> tf.Tensor:
         return tf.where(failed, nan, x), gradient
 
     return spoiled(x)
+
+
+@tf.custom_gradient
+def stand_in(x: tf.Tensor, failed: tf.Tensor, value: tf.Tensor):
+    """``value`` in place of the failed items of ``x``, ``[..., rows, columns]``.
+
+    What follows is to be given to ``spoil``. The gradient passes through, as if nothing had been
+    replaced: NaN where the failed item is used, and zero where it is not.
+    """
+    return tf.where(failed[..., tf.newaxis, tf.newaxis], value, x), lambda x_bar: (
+        x_bar,
+        None,
+        None,
+    )
 
 
 def spoil_used(x: tf.Tensor, failed: tf.Tensor, unused: tf.Tensor) -> tf.Tensor:

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from statespace.linalg_ops.arguments import to_matrices
-from statespace.linalg_ops.failure import spoil
+from statespace.linalg_ops.arguments import broadcasting, require, to_matrices
+from statespace.linalg_ops.failure import spoil, stand_in
 from statespace.linalg_ops.lq import dependent_rows, lq
 from statespace.linalg_ops.triangular import triangular_solve
 
@@ -46,6 +46,7 @@ def least_squares(a, b, *, ridge=0.0):
     """
     a, b = to_matrices("least_squares", a=a, b=b)
     _check_rows(a, b)
+    b = broadcasting("least_squares", "b", b, "a", a)
     if isinstance(ridge, (int, float)):
         if not ridge >= 0:
             raise ValueError(f"least_squares: ridge is {ridge}; it must not be negative.")
@@ -62,6 +63,8 @@ def least_squares(a, b, *, ridge=0.0):
     rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
     if None not in (rows, columns):
         return _determined(a, b, scale) if rows >= columns else _underdetermined(a, b, scale)
+    same = tf.equal(tf.shape(a)[-2], tf.shape(b)[-2])
+    b = require(same, "least_squares: b must have as many rows as a.", b)
     return tf.cond(
         tf.shape(a)[-2] >= tf.shape(a)[-1],
         lambda: _determined(a, b, scale),
@@ -95,7 +98,7 @@ def _determined(a, b, scale):
     l = lq(tf.concat(_broadcast(a, b), axis=-2), mode="l")
     failed = _any_dependent(l, size, a) | failed_a | failed_b
     identity = tf.eye(tf.shape(l)[-2], tf.shape(l)[-1], dtype=l.dtype)
-    l = tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l)
+    l = stand_in(l, failed, identity)
     m = tf.linalg.matrix_transpose(l[..., size:, :size])
     return spoil(triangular_solve(l[..., :size, :size], m, adjoint=True), failed)
 
@@ -110,7 +113,7 @@ def _underdetermined(a, b, scale):
     b, failed_b = _finite(b)
     l, q = lq(a)
     failed |= _any_dependent(l, tf.shape(l)[-1], a)
-    l = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.eye(tf.shape(l)[-1], dtype=l.dtype), l)
+    l = stand_in(l, failed, tf.eye(tf.shape(l)[-1], dtype=l.dtype))
     x = tf.matmul(q[..., :columns], triangular_solve(l, b), transpose_a=True)
     return spoil(x, tf.broadcast_to(failed | failed_b, tf.shape(x)[:-2]))
 
@@ -122,7 +125,7 @@ def _any_dependent(l, count, a):
 def _finite(x):
     """Zeros in place of the items with a NaN or an infinity, and which these are."""
     failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
-    return tf.where(failed[..., tf.newaxis, tf.newaxis], tf.zeros_like(x), x), failed
+    return stand_in(x, failed, tf.zeros_like(x)), failed
 
 
 def _broadcast(a, b):

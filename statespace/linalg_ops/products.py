@@ -8,7 +8,7 @@ poison.
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import to_matrices
+from statespace.linalg_ops.arguments import broadcasting, require, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
 from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero
@@ -56,6 +56,10 @@ def gemm(a, b, c=None, *, transpose_a=False, transpose_b=False, alpha=1.0, beta=
     product = _scale("gemm", "alpha", _multiply(a, b, transpose_a, transpose_b), alpha)
     if c is None:
         return product
+    if not c.shape[-2:].is_fully_defined() or not product.shape[-2:].is_fully_defined():
+        same = tf.reduce_all(tf.equal(tf.shape(c)[-2:], tf.shape(product)[-2:]))
+        c = require(same, "gemm: c must be [..., m, n], as the product of a and b is.", c)
+    c = broadcasting("gemm", "c", c, "a and b", product)
     return product + _scale("gemm", "beta", c, beta)
 
 

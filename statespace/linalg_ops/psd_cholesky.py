@@ -128,14 +128,14 @@ def adjoint_reference(l, l_bar):
     """
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1])
     identity = tf.eye(tf.shape(l)[-1], dtype=l.dtype)
+    unit = tf.equal(identity, 1)
     usable = tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l)
-    diagonal = tf.linalg.diag_part(usable)
-    zero = tf.equal(diagonal, 0)[..., tf.newaxis]
+    zero = tf.reduce_any(unit & tf.equal(usable, 0), axis=-1, keepdims=True)
     kept = tf.cast(tf.logical_not(zero), l.dtype)
     columns = tf.linalg.matrix_transpose(kept)
-    full = tf.linalg.set_diag(usable, tf.where(zero[..., 0], tf.ones_like(diagonal), diagonal))
+    full = tf.where(unit & zero, identity, usable)
     lower = triangle(l_bar, lower=True)
-    below = tf.linalg.set_diag(lower, tf.zeros_like(diagonal))
+    below = tf.where(unit, tf.zeros_like(lower), lower)
     left, right = tf.where(zero, -below, usable), tf.where(zero, usable, lower)
     inner = copyltu(tf.matmul(left, right, transpose_a=True))
     dependent = tf.linalg.matrix_transpose((1 - kept) * below * columns)

@@ -79,7 +79,7 @@ def test_used_failure_has_no_finite_gradient(operator, native):
     arguments = operator.make(np.random.default_rng(0), (5,), np.float64)
     arguments[0][BAD] = operator.spoil(arguments[0][BAD])
     _, gradients = results_and_gradients(operator, arguments, np.ones(5))
-    assert np.any(np.isnan(gradients[0][BAD]))
+    assert any(np.any(np.isnan(x[BAD])) for x in gradients)
     for x in gradients:
         assert np.all(np.isfinite(np.delete(x, BAD, axis=0)))
 

@@ -7,12 +7,14 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// The lanes in which L has a zero or a NaN on its diagonal.
+// The lanes in which L has a zero on its diagonal, or a number that is not finite.
 template <class V, class N>
 inline Mask<V> singular(N n, const V* l) {
   Mask<V> found = V() != V();
   for (int i = 0; i < n; ++i) {
-    found = mask_or(found, mask_not(absolute(l[i * n + i]) > V()));
+    V probe = V();
+    for (int j = 0; j <= i; ++j) probe = probe + (l[i * n + j] - l[i * n + j]);
+    found = mask_or(found, mask_or(l[i * n + i] == V(), probe != V()));
   }
   return found;
 }
