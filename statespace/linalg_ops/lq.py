@@ -5,10 +5,9 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, to_matrices
-from statespace.linalg_ops.cholesky import copyltu
 from statespace.linalg_ops.differentiation import reference_vjp
 from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
-from statespace.linalg_ops.triangular import solve_reference
+from statespace.linalg_ops.triangular import solve_reference, triangle
 
 
 def lq(a, *, mode="reduced"):
@@ -131,6 +130,12 @@ def adjoint_reference(l, q, l_bar, q_bar):
        N = L_2_bar' L_2.
     5. A_1_bar is that of 3 with Q_bar + N Q in the place of Q_bar.
 
+    Cancelled on paper, where rounding errors would be divided by small pivots:
+
+    6. With P = L_1' tril(L_1_bar), M = Q_bar Q' and Z = P - M - N, the bracket of 3 is
+       (P + striu(Z' - Z)) Q + Q_bar - M Q, and L_1^-T P = tril(L_1_bar). For m >= n the rest,
+       Q_bar - M Q, is zero.
+
     At dependent rows L_1 has no inverse: there, the formula of ``adjoint_l_reference`` serves for
     Q_bar = 0, and nothing else.
     """
@@ -145,9 +150,18 @@ def adjoint_reference(l, q, l_bar, q_bar):
 
     regular = tf.where(singular, tf.eye(size, dtype=l.dtype), top)
     coupling = tf.matmul(below_bar, below, transpose_a=True)
-    inner = tf.matmul(regular, top_bar, transpose_a=True) - coupling
-    inner = copyltu(inner - tf.matmul(q_bar, q, transpose_b=True)) + coupling
-    regular_bar = solve_reference(regular, q_bar + tf.matmul(inner, q), lower=True, adjoint=True)
+    top_bar = triangle(top_bar, lower=True)
+    p = tf.matmul(regular, top_bar, transpose_a=True)
+    m = tf.matmul(q_bar, q, transpose_b=True)
+    total = p - m - coupling
+    upper = triangle(tf.linalg.matrix_transpose(total) - total, lower=False)
+    upper = tf.linalg.set_diag(upper, tf.zeros_like(tf.linalg.diag_part(upper)))
+    inner = top_bar + solve_reference(regular, upper, lower=True, adjoint=True)
+    regular_bar = tf.matmul(inner, q)
+    outside = q_bar - tf.matmul(m, q)
+    if q.shape.rank is None or q.shape[-1] is None or q.shape[-2] != q.shape[-1]:
+        wide = tf.cast(tf.shape(q)[-2] < tf.shape(q)[-1], q.dtype)
+        regular_bar += wide * solve_reference(regular, outside, lower=True, adjoint=True)
 
     # What needs no inverse; there is no such limit by q_bar.
     singular_bar = tf.matmul(_coordinates(l, dependent, l_bar)[..., :size, :], q)

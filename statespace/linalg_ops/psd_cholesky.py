@@ -26,10 +26,11 @@ def psd_cholesky(a, *, on_failure="nan", return_info=False):
       L ``[..., n, n]``, zero above the diagonal, non-negative on it. With ``return_info``, the pair
       of L and an int32 ``[...]``: 0, or the (1-based) leading minor that is negative.
 
-    There is no pivoting. A pivot counts as zero up to the errors that rounding of A can have
-    brought into it, 4 n eps (sqrt(a_jj) + sum_k |w_k| sqrt(a_kk))^2 for column j, where w expresses
-    row j by the rows before it; the rest of its column must then be small too, as it is in every
-    semidefinite matrix, or the matrix is refused.
+    There is no pivoting. What is left of a column counts as zero if its pivot is within 8 n eps
+    a_jj of zero, or if pivot and column cannot belong to a semidefinite matrix and are no larger
+    than what rounding of A can have brought there: for the pivot, 4 n eps (sqrt(a_jj) + sum_k |w_k|
+    sqrt(a_kk))^2, where w expresses row j by the rows before it. If they are larger, the matrix is
+    refused.
 
     The gradient is that of ``cholesky`` where A is positive definite. L is not differentiable at a
     singular A; there the gradient is finite, and exact along directions in which the rank and the
@@ -77,17 +78,23 @@ def factor_by_columns(a):
         return tf.gather(roots, j, axis=-1) + tf.reduce_sum(w * roots, axis=-1)
 
     def column(j, left, l, info):
-        pivot = tf.gather(tf.gather(left, j, axis=-1), j, axis=-1)
-        original = tf.gather(diagonal, j, axis=-1)
-        tolerance = 4.0 * tf.cast(n, a.dtype) * eps * tf.square(sensitivity(j, l))
-        zero = tf.abs(pivot) <= tf.minimum(tolerance, np.sqrt(eps) * original)
-        zero = tf.logical_and(zero, tf.math.is_finite(pivot))
-        positive = tf.logical_and(pivot > 0, tf.math.is_finite(pivot))
+        below = rows > j
         column = tf.where(rows >= j, tf.gather(left, j, axis=-1), tf.zeros_like(diagonal))
+        pivot, original = tf.gather(column, j, axis=-1), tf.gather(diagonal, j, axis=-1)
+        size = tf.abs(pivot)
+        positive = tf.logical_and(pivot > 0, tf.math.is_finite(pivot))
+        bound = tf.sqrt(size)[..., tf.newaxis] * tf.sqrt(tf.linalg.diag_part(left))
+        consistent = tf.reduce_all((tf.abs(column) <= bound) | ~below, axis=-1)
+        negligible = 8.0 * tf.cast(n, a.dtype) * eps * original
+        tolerance = 4.0 * tf.cast(n, a.dtype) * eps * tf.square(sensitivity(j, l))
+        tolerance = tf.maximum(tolerance, negligible)
+        noise = (size <= negligible) | ~(positive & consistent)
+        zero = noise & (size <= tf.minimum(tolerance, np.sqrt(eps) * original))
+        zero = zero & tf.math.is_finite(pivot)
         bound = tf.sqrt(tolerance)[..., tf.newaxis] * roots
-        small = tf.reduce_all(tf.logical_or(tf.abs(column) <= bound, rows <= j), axis=-1)
+        small = tf.reduce_all((tf.abs(column) <= bound) | ~below, axis=-1)
         ok = tf.where(zero, small, positive)
-        info = tf.where(tf.logical_and(tf.logical_not(ok), info == 0), j + 1, info)
+        info = tf.where(tf.logical_not(ok) & (info == 0), j + 1, info)
         inverse = tf.math.rsqrt(tf.where(positive & ~zero, pivot, tf.ones_like(pivot)))
         inverse = tf.where(zero, tf.zeros_like(inverse), inverse)
         column = column * inverse[..., tf.newaxis]

@@ -116,9 +116,12 @@ def _raw_op(name):
 
 
 def _derivatives(name):
-    """Of the Kalman ops only those that have compiled gradients are differentiated."""
+    """As often as is promised: gradients of gradients.
+
+    Of the Kalman ops only those that have compiled gradients are differentiated.
+    """
     if "Kalman" not in name:
-        return 2
+        return 1 if name.endswith("Grad") else 2
     return int("LogLikelihood" in name and not name.endswith("Grad"))
 
 
@@ -143,7 +146,7 @@ def draw(rng, subject: Subject) -> Case:
     elif kind == "ranks":
         shapes[which] = rng.choice(SIZES, size=rng.integers(0, 7)).tolist()
     elif kind == "huge":
-        _make_huge(rng, shapes, which)
+        _make_huge(rng, shapes, [len(core) for core in subject.cores], which)
     return Case(
         mode=str(rng.choice(MODES, p=[0.55, 0.1, 0.25, 0.1])),
         derivative=min(int(rng.choice(3, p=[0.5, 0.4, 0.1])), subject.derivatives),
@@ -161,7 +164,7 @@ def _part(rng, batch):
     return batch[int(rng.integers(len(batch) + 1)) :] if rng.random() < 0.2 else batch
 
 
-def _make_huge(rng, shapes, which):
+def _make_huge(rng, shapes, core_ranks, which):
     """One size, wherever it stands, becomes huge, and another zero: nothing is to be stored.
 
     Of a huge batch the statuses would be stored, and TensorFlow's own ops go through it matrix by
@@ -176,8 +179,8 @@ def _make_huge(rng, shapes, which):
         for axis, size in enumerate(shape):
             if size == replaced and (everywhere or i == which):
                 shape[axis] = huge
-    for shape in shapes:
-        if max(shape[:-2], default=0) in HUGE:
+    for shape, core_rank in zip(shapes, core_ranks, strict=True):
+        if max(shape[: len(shape) - core_rank], default=0) in HUGE:
             shape[:] = [0, *shape[-5:]]
         elif max(shape, default=0) in HUGE and 0 not in shape:
             shape[int(rng.integers(len(shape)))] = 0

@@ -143,19 +143,19 @@ inline V largest_in_row(int i, int k, const V* l) {
   return largest;
 }
 
-// L' l_bar [k, k] added to x; with Part::kLower, what is above the diagonal is of no meaning.
-template <Part part, class K, class M, class V>
+// L' l_bar [k, k] added to x.
+template <class K, class M, class V>
 inline void add_triangular_product(K k, M m, const V* l, const V* l_bar, V* x) {
   constexpr int kStep = 16;  // rows of L above a block's first are zero there
   if (k <= kStep) {
-    multiply<Into::kAdd, part>(k, k, m, transposed<V>(l, k), rows<V>(l_bar, k), x);
+    multiply<Into::kAdd>(k, k, m, transposed<V>(l, k), rows<V>(l_bar, k), x);
     return;
   }
   for (int i = 0; i < k; i += kStep) {
     const int b = std::min<int>(kStep, k - i);
     const V* const corner = l + static_cast<int64_t>(i) * k + i;
-    multiply<Into::kAdd>(b, part == Part::kAll ? static_cast<int>(k) : i + b, m - i,
-                         transposed<V>(corner, k), rows<V>(l_bar + static_cast<int64_t>(i) * k, k),
+    multiply<Into::kAdd>(b, static_cast<int>(k), m - i, transposed<V>(corner, k),
+                         rows<V>(l_bar + static_cast<int64_t>(i) * k, k),
                          x + static_cast<int64_t>(i) * k, k);
   }
 }
@@ -174,7 +174,7 @@ inline void l_adjoint(K k, M m, int n, const V* l, const V* l_bar, V* x, int64_t
   V* const skew = work;
   V* const pivots = work + static_cast<int64_t>(k) * k;  // L_1, negligible pivots set to zero
   set_zero(static_cast<int64_t>(k) * k, skew);
-  add_triangular_product<Part::kAll>(k, m, l, l_bar, skew);
+  add_triangular_product(k, m, l, l_bar, skew);
   const V tolerance = pivot_tolerance<V>(n), rounding = pivot_tolerance<V>(m);
   for (int i = 0; i < k; ++i) {
     for (int j = 0; j < i; ++j) {
@@ -232,33 +232,45 @@ inline void lq_l_adjoint(K k, M m, N n, const V* a, const V* l_bar, V* a_bar, V*
 }
 
 // Cotangent a_bar[m, n] of A from those of L and Q, for L_1 of full rank:
-// L_1^-T [q_bar + (N + copyltu(L_1' l_1_bar - q_bar Q' - N)) Q] with N = l_2_bar' L_2, and below
-// l_2_bar Q (Seeger et al., arXiv:1710.08717, section 3.3; derivation beside `adjoint_reference` in
-// linalg_ops/lq.py). NaN where L_1 has a pivot that is zero as far as rounding can tell. `work`
-// holds 2 * k * k numbers.
+// [tril(l_1_bar) + L_1^-T striu(Z' - Z)] Q + L_1^-T [q_bar - q_bar Q' Q] with Z = L_1'
+// tril(l_1_bar)
+// + L_2' l_2_bar - q_bar Q', and below l_2_bar Q (Seeger et al., arXiv:1710.08717, section 3.3,
+// with what cancels left out; derivation beside `adjoint_reference` in linalg_ops/lq.py). NaN where
+// L_1 has a pivot that is zero as far as rounding can tell. `work` holds 2 * k * k numbers.
 template <class K, class M, class N, class V>
 inline void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar,
                             V* a_bar, V* work) {
   const int64_t square = static_cast<int64_t>(k) * k;
   const int64_t leading = static_cast<int64_t>(k) * n;
-  V* const inner = work;
-  V* const below = work + square;  // N
-  set_zero(square, inner);
-  multiply<Into::kSubtract, Part::kLower>(k, k, n, rows<V>(q_bar, n), transposed<V>(q, n), inner);
-  add_triangular_product<Part::kLower>(k, k, l, l_bar, inner);
+  V* const z = work;
+  V* const x = work + square;
+  set_zero(square, z);
+  multiply<Into::kSubtract>(k, k, n, rows<V>(q_bar, n), transposed<V>(q, n), z);
+  if (k < n) {
+    for (int64_t i = 0; i < leading; ++i) a_bar[i] = q_bar[i];
+    multiply<Into::kAdd>(k, n, k, rows<V>(z, k), rows<V>(q, n), a_bar);
+    substitute(k, n, transposed<V>(l, k), Order::kBackward, a_bar, n, 1);
+  } else {
+    set_zero(leading, a_bar);  // square Q: nothing is orthogonal to its rows
+  }
+  for (int64_t i = 0; i < square; ++i) x[i] = l_bar[i];
+  zero_above(k, x);
+  add_triangular_product(k, k, l, x, z);
   if (m > k) {
-    multiply(k, k, m - k, transposed<V>(l_bar + square, k), rows<V>(l + square, k), below);
-    for (int i = 0; i < k; ++i) {
-      for (int j = 0; j <= i; ++j) inner[i * k + j] = inner[i * k + j] - below[i * k + j];
+    multiply<Into::kAdd>(k, k, m - k, transposed<V>(l + square, k), rows<V>(l_bar + square, k), z);
+  }
+  for (int i = 0; i < k; ++i) {
+    for (int j = 0; j < i; ++j) {
+      z[j * k + i] = z[i * k + j] - z[j * k + i];
+      z[i * k + j] = V();
     }
+    z[i * k + i] = V();
   }
-  mirror(k, inner);
-  if (m > k) {
-    for (int64_t i = 0; i < square; ++i) inner[i] = inner[i] + below[i];
+  substitute(k, k, transposed<V>(l, k), Order::kBackward, z, k, 1);
+  for (int i = 0; i < k; ++i) {
+    for (int j = i + 1; j < k; ++j) x[i * k + j] = z[i * k + j];
   }
-  for (int64_t i = 0; i < leading; ++i) a_bar[i] = q_bar[i];
-  multiply<Into::kAdd>(k, n, k, rows<V>(inner, k), rows<V>(q, n), a_bar);
-  substitute(k, n, transposed<V>(l, k), Order::kBackward, a_bar, n, 1);
+  multiply<Into::kAdd>(k, n, k, rows<V>(x, k), rows<V>(q, n), a_bar);
   if (m > k) multiply(m - k, n, k, rows<V>(l_bar + square, k), rows<V>(q, n), a_bar + leading);
   Mask<V> singular = V() != V();
   const V tolerance = pivot_tolerance<V>(n);

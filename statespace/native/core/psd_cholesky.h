@@ -28,18 +28,24 @@ inline V pivot_tolerance(int n, int j, const V* a, const V* l, V* w) {
 
 // Factorises a[n, n], lower triangle read, into l[n, n], whose upper triangle becomes zero.
 //
-// A pivot counts as zero up to the rounding errors that can have come into it. What is left beside
-// a zero pivot is then bounded too, since the squares of the entries of a semidefinite matrix are
-// at most the products of their diagonal entries. Returns the status per lane: 0, or the (1-based)
-// column where one of these is violated, so that A is not positive semidefinite; l is NaN
-// throughout in such a lane. `work` holds n numbers.
+// What is left of a semidefinite matrix after j columns has no entry whose square exceeds the
+// product of its two diagonal entries. A column for which that holds is divided by the root of its
+// pivot, however small: the diagonal stays non-negative. Another column is rounding error and
+// becomes zero, provided that its pivot is small enough for that (`pivot_tolerance`), and so are
+// pivots within 8 n eps a_jj of zero. Returns the status per lane: 0, or the (1-based) column where
+// neither will do, so that A is not positive semidefinite; l is NaN throughout in such a lane.
+// `work` holds 2 n numbers.
 template <class V>
 inline V psd_cholesky(int n, const V* a, V* l, V* work) {
   using T = ScalarOf<V>;
-  const V suspicious = splat<V>(std::sqrt(std::numeric_limits<T>::epsilon()));
+  constexpr T kEps = std::numeric_limits<T>::epsilon();
+  const V negligible = splat<V>(T(8) * static_cast<T>(n) * kEps);
+  const V suspicious = splat<V>(std::sqrt(kEps));
   const V most = splat<V>(std::numeric_limits<T>::max()), one = splat<V>(T(1));
+  V* const left = work + n;  // what is left of the diagonal
   V info = V();
   for (int i = 0; i < n; ++i) {
+    left[i] = a[i * n + i];
     for (int j = 0; j <= i; ++j) l[i * n + j] = a[i * n + j];
     for (int j = i + 1; j < n; ++j) l[i * n + j] = V();
   }
@@ -52,27 +58,35 @@ inline V psd_cholesky(int n, const V* a, V* l, V* work) {
       multiply<Into::kSubtract>(n - below, width, j, rows<V>(l + below * n, n),
                                 transposed<V>(l + j * n, n), l + below * n + j, n);
     }
-    V* const l_j = l + j * n;
-    const V diagonal = a[j * n + j];
-    V pivot = l_j[j];
-    for (int k = first; k < j; ++k) pivot = neg_mul_add(l_j[k], l_j[k], pivot);
-    Mask<V> zero = mask_and(absolute(pivot) <= suspicious * diagonal, absolute(pivot) <= most);
-    V tolerance = V();
-    if (any_lane(zero)) {
-      tolerance = pivot_tolerance(n, j, a, l, work);
-      zero = mask_and(zero, absolute(pivot) <= tolerance);
-    }
-    Mask<V> ok = mask_or(zero, mask_and(pivot > V(), pivot <= most));
-    const V root = square_root(pivot);
-    const V inverse = one / root;
-    l_j[j] = select<V>(zero, V(), root);
+    const V diagonal = a[j * n + j], pivot = left[j], size = absolute(pivot);
+    Mask<V> consistent = V() == V();
     for (int i = j + 1; i < n; ++i) {
       V* const l_i = l + i * n;
       V sum = l_i[j];
-      for (int k = first; k < j; ++k) sum = neg_mul_add(l_i[k], l_j[k], sum);
-      const Mask<V> small = absolute(sum) <= square_root(tolerance) * square_root(a[i * n + i]);
+      for (int k = first; k < j; ++k) sum = neg_mul_add(l_i[k], l[j * n + k], sum);
+      l_i[j] = sum;
+      consistent = mask_and(consistent,
+                            absolute(sum) <= square_root(absolute(pivot)) * square_root(left[i]));
+    }
+    const Mask<V> positive = mask_and(pivot > V(), pivot <= most);
+    Mask<V> zero = mask_and(size <= suspicious * diagonal, size <= most);
+    V tolerance = V();
+    if (any_lane(zero)) {
+      tolerance = maximum(pivot_tolerance(n, j, a, l, work), negligible * diagonal);
+      const Mask<V> noise =
+          mask_or(size <= negligible * diagonal, mask_not(mask_and(positive, consistent)));
+      zero = mask_and(zero, mask_and(noise, size <= tolerance));
+    }
+    Mask<V> ok = mask_or(zero, positive);
+    const V root = square_root(pivot);
+    const V inverse = one / root;
+    l[j * n + j] = select<V>(zero, V(), root);
+    for (int i = j + 1; i < n; ++i) {
+      V& entry = l[i * n + j];
+      const Mask<V> small = absolute(entry) <= square_root(tolerance) * square_root(a[i * n + i]);
       ok = mask_and(ok, mask_or(small, mask_not(zero)));
-      l_i[j] = select<V>(zero, V(), sum * inverse);
+      entry = select<V>(zero, V(), entry * inverse);
+      left[i] = neg_mul_add(entry, entry, left[i]);
     }
     info = select<V>(mask_and(mask_not(ok), info == V()), splat<V>(T(j + 1)), info);
   }

@@ -72,7 +72,7 @@ struct CholeskySolveGradOp {
 };
 
 struct PsdCholeskyOp : CholeskyOp {
-  static int64_t work_size(const Call& call) { return call.size('n'); }
+  static int64_t work_size(const Call& call) { return 2 * call.size('n'); }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
     *out[1] = psd_cholesky(static_cast<int>(call.size('n')), in[0], out[0], work);

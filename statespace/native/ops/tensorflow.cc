@@ -122,7 +122,8 @@ std::string compute(const Op& op, const uint8_t* attrs, TF_OpKernelContext* cont
     size_t bytes = outputs[i].dtype == STATESPACE_FLOAT64 ? 8 : 4;
     for (int axis = 0; axis < outputs[i].rank; ++axis) {
       if (__builtin_mul_overflow(bytes, static_cast<size_t>(outputs[i].dims[axis]), &bytes)) {
-        return op.spec.name + ": the output would not fit the address space.";
+        return op.spec.name + ": the output would not fit the address space; see " +
+               op.spec.inputs[0].name + ".";
       }
     }
     TF_Tensor* const tensor = TF_AllocateOutput(context, static_cast<int>(i), outputs[i].dtype,
