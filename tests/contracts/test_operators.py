@@ -1,5 +1,7 @@
 """What every operator owes its callers, for every operator, both implementations, both dtypes."""
 
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -17,6 +19,8 @@ needs_native = pytest.mark.skipif(
     not config.native_available(), reason="the compiled library is not available"
 )
 TOLERANCE = {np.float32: 2e-5, np.float64: 2e-14}
+# A refusal begins with the name of the operator, or of its compiled op.
+REFUSAL = re.compile(rf"\b({'|'.join(linalg_ops.__all__)}|Statespace\w+): ")
 
 
 def relative_error(x, expected):
@@ -225,11 +229,10 @@ def test_kernel_survives_any_shape(operator, data):
     try:
         results = outputs(function(*arguments))
     except (tf.errors.InvalidArgumentError, ValueError) as error:
-        message = str(error)
+        assert REFUSAL.search(str(error))
     else:
         rank = len(shapes[0]) - 2  # of the batch
-        message = "must be" if all(x.shape.rank >= rank for x in results) else "wrong rank"
-    assert any(text in message for text in ("Statespace", "must be", "ncompatible shapes"))
+        assert all(x.shape.rank >= rank for x in results)
 
 
 @needs_native
