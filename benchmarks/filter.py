@@ -21,6 +21,7 @@ QUICK = ("trend-1", "track-64", "learned-64")
 def main(arguments=None) -> int:
     options = _parse(arguments)
     timing.limit_threads(options.threads)
+    timing.keep_freed_memory()
     # Only now: these load NumPy, TensorFlow and JAX, which read the limits as they start.
     import rivals
     import workloads

@@ -21,6 +21,7 @@ MEMORY = 256 << 20  # bytes, more than any cache holds
 def main(arguments=None) -> int:
     options = _parse(arguments)
     timing.limit_threads(options.threads)
+    timing.keep_freed_memory()
     # Only now: these load NumPy, TensorFlow and JAX, which read the limits as they start.
     from factorisations import libraries, tables
 

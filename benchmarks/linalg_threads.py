@@ -23,6 +23,7 @@ def main(arguments=None) -> int:
     parser.add_argument("--json", metavar="FILE", help="write every number there as well")
     options = parser.parse_args(arguments)
     timing.limit_threads(options.threads)
+    timing.keep_freed_memory()
     from factorisations import libraries, problems, statespace_, tables
     from factorisations.operators import OPERATORS
 

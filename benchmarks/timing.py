@@ -4,6 +4,7 @@ Imports nothing that starts threads: ``limit_threads`` must run before NumPy, Te
 load.
 """
 
+import ctypes
 import functools
 import os
 import platform
@@ -40,6 +41,22 @@ def limit_threads(threads: int) -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+
+
+def keep_freed_memory() -> None:
+    """Has glibc's allocator keep what is freed, in this process, instead of returning it.
+
+    With several libraries in one process their large results otherwise go back to the system at
+    each turn, and the page faults of fetching them again hit whoever comes next: alone in a
+    process, as users run it, none of them has any.
+    """
+    trim_threshold, mmap_threshold, huge = -1, -3, 1 << 30
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library
+        return
+    mallopt(trim_threshold, huge)
+    mallopt(mmap_threshold, huge)
 
 
 def measure(

@@ -81,6 +81,7 @@ def main():
     # Answers have the pipe to themselves: whatever else is printed goes to standard error.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    timing.keep_freed_memory()
     for line in sys.stdin:
         request = json.loads(line)
         try:

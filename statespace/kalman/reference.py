@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from statespace.linalg_ops.arguments import with_shape
 from statespace.linalg_ops.cholesky import factor_by_columns
 from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
@@ -57,7 +58,7 @@ def filter_reference(y, *parameters):
         moments = (update.filtered_mean, update.filtered_covariance, mean, covariance)
         innovations = (update.innovation, update.innovation_covariance)
         result = (*state, update.log_density, *moments, *innovations, update.failed)
-        return tuple(tf.ensure_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
+        return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     scanned = tf.scan(step, (y, varying), start)[3:]
     info = _first_failure(scanned[-1])
@@ -112,7 +113,7 @@ def smoother_reference(y, *parameters):
         r = through + tf.linalg.matvec(h, u, transpose_a=True)
         n = tf.matmul(observation, observation, transpose_a=True) + _quadratic(keep, n_through)
         result = (r, n, smoothed, _symmetric(update.filtered_covariance - shrink), lag_one)
-        return tuple(tf.ensure_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
+        return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     r, n = tf.zeros_like(mean[0]), tf.zeros_like(covariance[0])
     next_covariance = tf.concat([covariance[1:], covariance[:1]], axis=0)
@@ -148,7 +149,7 @@ def _prepare(y, parameters):
     mean = tf.broadcast_to(initial_mean, tf.concat([dynamic, [n]], 0))
     covariance = tf.matmul(initial_scale, initial_scale, transpose_b=True)
     covariance = tf.broadcast_to(covariance, tf.concat([dynamic, [n, n]], 0))
-    y = tf.ensure_shape(y, static.concatenate(y.shape[-2:]))
+    y = with_shape(y, static.concatenate(y.shape[-2:]))
 
     constant, varying = {}, {}
     for spec in PARAMETERS[: len(named)]:

@@ -81,6 +81,12 @@ def broadcasting(op: str, name: str, tensor: tf.Tensor, other_name: str, other: 
     return require(tf.reduce_all((x == y) | (x == 1) | (y == 1)), text + ".", tensor)
 
 
+def with_shape(x: tf.Tensor, shape) -> tf.Tensor:
+    """``x``, of which this static shape is known. (``tf.ensure_shape`` has no forward mode.)"""
+    x.set_shape(shape)
+    return x
+
+
 def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
     """Raises ValueError where a keyword argument is not one of its choices."""
     if value not in choices:

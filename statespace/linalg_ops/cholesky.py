@@ -3,8 +3,8 @@
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
 from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil_used
 from statespace.linalg_ops.triangular import solve_reference
 
@@ -72,16 +72,16 @@ def factor_by_columns(a):
         column = tf.where(rows >= j, column, tf.zeros_like(column))
         unit = tf.one_hot(j, n, dtype=a.dtype)
         left = left - column[..., :, tf.newaxis] * column[..., tf.newaxis, :]
-        l = tf.ensure_shape(l + column[..., :, tf.newaxis] * unit, a.shape)
-        return j + 1, tf.ensure_shape(left, a.shape), l, tf.ensure_shape(info, a.shape[:-2])
+        l = with_shape(l + column[..., :, tf.newaxis] * unit, a.shape)
+        return j + 1, with_shape(left, a.shape), l, with_shape(info, a.shape[:-2])
 
-    info = tf.ensure_shape(tf.zeros(tf.shape(a)[:-2], tf.int32), a.shape[:-2])
+    info = with_shape(tf.zeros(tf.shape(a)[:-2], tf.int32), a.shape[:-2])
     start = (0, a, tf.zeros_like(a), info)
     _, _, l, info = tf.while_loop(lambda j, *_: j < n, column, start, maximum_iterations=n)
     return l, info
 
 
-@tf.custom_gradient
+@custom_rule
 def cholesky_reference(a):
     """L and status of ``[..., n, n]``, with the gradient of ``adjoint_reference``."""
     l, info = factor_by_columns(a)

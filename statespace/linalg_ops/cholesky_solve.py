@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero, spoil, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
@@ -95,7 +95,7 @@ def _usable(l):
     return tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l), failed
 
 
-@tf.custom_gradient
+@custom_rule
 def inverse_reference(l):
     """(L L')^-1 by two substitutions from the identity, symmetrised."""
     usable, failed = _usable(l)
@@ -109,7 +109,7 @@ def inverse_reference(l):
     return x, gradient
 
 
-@tf.custom_gradient
+@custom_rule
 def solve_both_reference(l, b):
     """(L L')^-1 B, with the gradient of ``solve_adjoint_reference``."""
     usable, failed = _usable(l)
@@ -145,7 +145,7 @@ def solve_adjoint_reference(l, x, x_bar):
     2. dA = dL L' + L dL', so L_bar = (A_bar + A_bar') L, restricted to the lower triangle.
     """
     l, failed = _usable(l)
-    failed = tf.logical_or(failed, tf.zeros(tf.shape(x, tf.int64)[:-2], tf.bool))
+    failed = tf.logical_or(failed, tf.logical_not(tf.reduce_all(tf.math.is_finite(x), [-2, -1])))
     x = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.zeros_like(x), x)
     b_bar = _solve_both(l, x_bar)
     a_bar = -tf.matmul(b_bar, x, transpose_b=True)

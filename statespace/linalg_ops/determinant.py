@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
     all_zero,
@@ -164,7 +164,7 @@ def eliminate(a):
         row = tf.gather(x, j, axis=-2) / tf.where(zero, tf.ones_like(pivot), pivot)[..., tf.newaxis]
         row = row[..., tf.newaxis, :]
         x = tf.where((index == j)[:, tf.newaxis], row, x - column * row)
-        return j + 1, *map(tf.ensure_shape, (x, info, sign, log_size), shapes)
+        return j + 1, *map(with_shape, (x, info, sign, log_size), shapes)
 
     identity = tf.broadcast_to(tf.eye(n, dtype=a.dtype), tf.shape(a))
     start = (tf.concat([a, identity], -1), tf.cast(batch, tf.int32), batch + 1, batch)
@@ -177,7 +177,7 @@ def eliminate(a):
     return x[..., n:], info, tf.where(singular, tf.zeros_like(sign), sign), log_size
 
 
-@tf.custom_gradient
+@custom_rule
 def inverse_reference(a):
     """Inverse and status of ``[..., n, n]``, with the gradient of ``inverse_adjoint_reference``."""
     failed, safe = _safe(a)
@@ -203,7 +203,7 @@ def inverse_adjoint_reference(x, x_bar):
     return spoil(a_bar, failed & tf.logical_not(all_zero(x_bar)[..., 0, 0]))
 
 
-@tf.custom_gradient
+@custom_rule
 def det_reference(a):
     """Determinant of ``[..., n, n]``, with the gradient of ``det_adjoint_reference``."""
     failed, safe = _safe(a)
@@ -220,7 +220,7 @@ def det_adjoint_reference(a, det_bar):
     return spoil(a_bar, failed & tf.not_equal(det_bar, 0))
 
 
-@tf.custom_gradient
+@custom_rule
 def cofactors(a):
     """Cofactors C(A), the transpose of the adjugate, by singular values, exact at singular A:
 
@@ -276,7 +276,7 @@ def cofactors(a):
     return tf.where(regular, determinant * inverse_t, by_values), gradient
 
 
-@tf.custom_gradient
+@custom_rule
 def slogdet_reference(a):
     """Sign and log |det| of ``[..., n, n]``; gradient of ``slogdet_adjoint_reference``."""
     failed, safe = _safe(a)

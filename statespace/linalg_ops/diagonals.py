@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_square, require, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
 from statespace.linalg_ops.failure import spoil
 
 
@@ -191,7 +191,7 @@ def _failed(x):
     return tf.logical_not(tf.reduce_all((x > 0) & tf.math.is_finite(x), axis=-1))
 
 
-@tf.custom_gradient
+@custom_rule
 def sum_log_reference(x):
     """Sum of the logarithms of ``[..., n]``, with the gradient of ``sum_log_adjoint_reference``."""
     failed = _failed(x)

@@ -1,8 +1,34 @@
-"""What registered gradients share: falling back on the reference, and undoing broadcasts."""
+"""What gradients share: rules of our own, falling back on the reference, undoing broadcasts."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+from tensorflow.python.eager import record
+
+
+def custom_rule(function: Callable) -> Callable:
+    """``tf.custom_gradient`` for references, whose rule forward mode follows as well.
+
+    ``tf.autodiff.ForwardAccumulator`` would push tangents through the operations by which the
+    function computes its value, and these may be wrong where the rule is right: at singular
+    matrices, say. So they are hidden from it. In a graph TensorFlow knows of nowhere to hide them.
+
+    Args:
+      function: as for ``tf.custom_gradient``: tensors -> (results, gradient function).
+    """
+
+    @tf.custom_gradient
+    def hidden(*inputs):
+        with record.stop_recording():
+            return function(*inputs)
+
+    @functools.wraps(function)
+    def call(*inputs):
+        rule = hidden if tf.executing_eagerly() else tf.custom_gradient(function)
+        return rule(*(tf.convert_to_tensor(x) for x in inputs))
+
+    return call
 
 
 def reference_vjp(

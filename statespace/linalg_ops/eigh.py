@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
     all_zero,
@@ -131,18 +131,16 @@ def _polish(lower, v, sweeps=3):
         c = c[..., tf.newaxis] - 1
         turn = tf.matmul(p, c * p + s * q, transpose_a=True)
         turn += tf.matmul(q, c * q - s * p, transpose_a=True)
-        return round_ + 1, tf.ensure_shape(v + tf.matmul(v, turn), v.shape)
+        return round_ + 1, with_shape(v + tf.matmul(v, turn), v.shape)
 
     rounds = sweeps * (m - 1)
     _, v = tf.while_loop(lambda r, _: r < rounds, one_round, (0, v))
     eigenvalues = tf.reduce_sum(v * tf.matmul(a, v), axis=-2)
     order = tf.one_hot(tf.argsort(eigenvalues, axis=-1), n, dtype=v.dtype)
-    return tf.sort(eigenvalues, axis=-1), tf.ensure_shape(
-        tf.matmul(v, order, transpose_b=True), v.shape
-    )
+    return tf.sort(eigenvalues, axis=-1), with_shape(tf.matmul(v, order, transpose_b=True), v.shape)
 
 
-@tf.custom_gradient
+@custom_rule
 def eigh_reference(a):
     """Eigenvalues, eigenvectors and status, with the gradient of ``adjoint_reference``."""
 
@@ -171,6 +169,23 @@ def _gaps(eigenvalues):
     return gap, tf.abs(gap) <= tf.maximum(cluster_width(eigenvalues), tiny)[..., tf.newaxis]
 
 
+@tf.custom_gradient
+def _without_derivative(eigenvalues, v, items):
+    """Both, with derivatives that are NaN for the given items where that of V is used."""
+
+    def gradient(eigenvalues_bar, v_bar):
+        unknown = append_axes(items, v) & tf.logical_not(all_zero(v_bar))
+        nan = tf.constant(float("nan"), v.dtype)
+        bars = tf.where(unknown[..., 0], nan, eigenvalues_bar), tf.where(unknown, nan, v_bar)
+        return *bars, None
+
+    return (tf.identity(eigenvalues), tf.identity(v)), gradient
+
+
+def _off_diagonal(x):
+    return tf.linalg.set_diag(x, tf.zeros_like(tf.linalg.diag_part(x)))
+
+
 def adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar):
     """Cotangent of A from those of its eigenvalues and eigenvectors (arXiv:1710.08717, 3.4):
 
@@ -182,11 +197,16 @@ def adjoint_reference(eigenvalues, v, eigenvalues_bar, v_bar):
     4. A_bar = V (diag(lambda_bar) + E o (V' V_bar - V_bar' V) / 2) V'.
     5. Within a cluster E is set to 0. For a function of its eigenvalues alone V_bar is 0 there,
        for one of its projector V' V_bar is symmetric: 0 is exact for both.
+    6. The derivative of 4 by V is not known there: what becomes of lambda_bar_j - lambda_bar_i over
+       lambda_j - lambda_i is the function's own affair.
     """
     unused = all_zero(v_bar) & all_zero(eigenvalues_bar[..., tf.newaxis])
     failed = tf.reduce_any(tf.math.is_nan(v), axis=[-2, -1])
     v = tf.where(append_axes(failed, v), tf.zeros_like(v), v)
     eigenvalues = tf.where(failed[..., tf.newaxis], tf.zeros_like(eigenvalues), eigenvalues)
+    _, cluster = _gaps(eigenvalues)
+    repeated = tf.reduce_any(_off_diagonal(cluster), axis=[-2, -1])
+    eigenvalues, v = _without_derivative(eigenvalues, v, repeated & tf.logical_not(failed))
     gap, cluster = _gaps(eigenvalues)
     turn = tf.matmul(v, v_bar, transpose_a=True)
     turn = 0.5 * (turn - tf.linalg.matrix_transpose(turn))

@@ -2,13 +2,18 @@
 
 import tensorflow as tf
 
-from statespace.linalg_ops.arguments import broadcasting, require, to_matrices
-from statespace.linalg_ops.failure import spoil, stand_in
+from statespace.linalg_ops.arguments import broadcasting, check_choice, require, to_matrices
+from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed, spoil, stand_in
 from statespace.linalg_ops.lq import dependent_rows, lq
+from statespace.linalg_ops.products import gemm
 from statespace.linalg_ops.triangular import triangular_solve
 
+NO_SOLUTION = (
+    "has no unique solution: not of full rank, or not finite; first dependent row or column:"
+)
 
-def least_squares(a, b, *, ridge=0.0):
+
+def least_squares(a, b, *, ridge=0.0, on_failure="nan", return_info=False):
     """The X that minimises ``|A X - B|^2 + ridge |X|^2``, column by column of B.
 
     Where A has fewer rows than columns and ``ridge`` is zero, the X of least norm with A X = B. The
@@ -21,15 +26,25 @@ def least_squares(a, b, *, ridge=0.0):
       b: ``[..., m, k]``, same dtype.
       ridge: non-negative number, or tensor ``[...]`` with the batch axes alone. Its gradient needs
         a positive value.
+      on_failure: what an item without a unique solution does. "nan": it becomes NaN throughout, its
+        neighbours are untouched, and a zero cotangent into it gives a zero gradient. "raise":
+        ``InvalidArgumentError``; inside XLA, which cannot raise, as "nan".
+      return_info: also return the status.
 
     Returns:
-      X ``[..., n, k]``. An item is NaN throughout, and no other, if a or b has a NaN or an infinity
-      there, if its ridge is negative, or if the columns of A (rows, where it has fewer) are
-      dependent up to rounding in the sense of ``lq``.
+      X ``[..., n, k]``. An item is NaN if a or b has a NaN or an infinity there, if its ridge is
+      negative, or if the columns of A (rows, where it has fewer) are dependent up to rounding in
+      the sense of ``lq``. With ``return_info``, the pair of X and an int32 ``[...]``: 0, or the
+      (1-based) first column (row) that depends on those before it, one more than there are where
+      something is not finite or negative.
+
+    Two derivatives exist, also where A X = B is solved exactly. Forward mode inside a
+    ``tf.function`` needs the numbers of rows and columns of ``a`` to be known statically.
 
     Raises:
       ValueError: a shape or dtype is wrong, or the number ``ridge`` is negative.
-      tf.errors.InvalidArgumentError: a shape is wrong, seen when the op runs.
+      tf.errors.InvalidArgumentError: a shape is wrong, seen when the op runs; or an item failed and
+        ``on_failure="raise"``.
 
     References:
       Golub & Van Loan, Matrix Computations, 4th ed., sections 5.3 and 6.1.4.
@@ -45,31 +60,29 @@ def least_squares(a, b, *, ridge=0.0):
              [2.]])
     """
     a, b = to_matrices("least_squares", a=a, b=b)
+    check_choice("least_squares", "on_failure", on_failure, ON_FAILURE)
     _check_rows(a, b)
     b = broadcasting("least_squares", "b", b, "a", a)
+    x, info = _solve(a, b, _root(ridge, a.dtype))
+    if on_failure == "raise":
+        x, info = raise_where_failed("least_squares", info, NO_SOLUTION, (x, info))
+    return (x, info) if return_info else x
+
+
+def _root(ridge, dtype):
+    """s with s^2 = ridge, or None for zero; NaN for a negative entry of a tensor."""
     if isinstance(ridge, (int, float)):
         if not ridge >= 0:
             raise ValueError(f"least_squares: ridge is {ridge}; it must not be negative.")
-        scale = None if ridge == 0 else tf.constant(ridge**0.5, a.dtype)
-    else:
-        ridge = tf.convert_to_tensor(ridge, name="ridge")
-        if ridge.dtype != a.dtype:
-            raise ValueError(
-                f"least_squares: ridge is {ridge.dtype.name} and a is {a.dtype.name}; they must be "
-                "of one dtype."
-            )
-        nan = tf.constant(float("nan"), ridge.dtype)
-        scale = tf.where(ridge < 0, nan, tf.sqrt(tf.where(ridge < 0, tf.ones_like(ridge), ridge)))
-    rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
-    if None not in (rows, columns):
-        return _determined(a, b, scale) if rows >= columns else _underdetermined(a, b, scale)
-    same = tf.equal(tf.shape(a)[-2], tf.shape(b)[-2])
-    b = require(same, "least_squares: b must have as many rows as a.", b)
-    return tf.cond(
-        tf.shape(a)[-2] >= tf.shape(a)[-1],
-        lambda: _determined(a, b, scale),
-        lambda: _underdetermined(a, b, scale),
-    )
+        return None if ridge == 0 else tf.constant(ridge**0.5, dtype)
+    ridge = tf.convert_to_tensor(ridge, name="ridge")
+    if ridge.dtype != dtype:
+        raise ValueError(
+            f"least_squares: ridge is {ridge.dtype.name} and a is {dtype.name}; they must be of "
+            "one dtype."
+        )
+    nan = tf.constant(float("nan"), dtype)
+    return tf.where(ridge < 0, nan, tf.sqrt(tf.where(ridge < 0, tf.ones_like(ridge), ridge)))
 
 
 def _check_rows(a, b):
@@ -83,24 +96,27 @@ def _check_rows(a, b):
         )
 
 
+def _solve(a, b, scale):
+    rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
+    if None not in (rows, columns):
+        return _determined(a, b, scale) if rows >= columns else _underdetermined(a, b, scale)
+    same = tf.equal(tf.shape(a)[-2], tf.shape(b)[-2])
+    b = require(same, "least_squares: b must have as many rows as a.", b)
+    return tf.cond(
+        tf.shape(a)[-2] >= tf.shape(a)[-1],
+        lambda: _determined(a, b, scale),
+        lambda: _underdetermined(a, b, scale),
+    )
+
+
 def _determined(a, b, scale):
     """No more columns than rows: X minimises |[A; s I] X - [B; 0]|.
 
-    With [A' s I; B' 0] = [L 0; M N] Q, the problem's matrix is Q' [L'; 0] and its right side
-    Q' [M'; N'], so that L' X = M'. Q itself is not needed.
+    With [A' s I] = L [Q_1 Q_2], that is |L' X - Q_1 B| and a rest without X.
     """
-    a, failed_a = _finite(_augmented(tf.linalg.matrix_transpose(a), scale))
-    b, failed_b = _finite(tf.linalg.matrix_transpose(b))
-    size = tf.shape(a)[-2]
-    if scale is not None:
-        zeros = tf.zeros(tf.concat([tf.shape(b)[:-1], [size]], 0), b.dtype)
-        b = tf.concat([b, zeros], axis=-1)
-    l = lq(tf.concat(_broadcast(a, b), axis=-2), mode="l")
-    failed = _any_dependent(l, size, a) | failed_a | failed_b
-    identity = tf.eye(tf.shape(l)[-2], tf.shape(l)[-1], dtype=l.dtype)
-    l = stand_in(l, failed, identity)
-    m = tf.linalg.matrix_transpose(l[..., size:, :size])
-    return spoil(triangular_solve(l[..., :size, :size], m, adjoint=True), failed)
+    l, q, b, info = _factor(tf.linalg.matrix_transpose(a), b, scale)
+    x = triangular_solve(l, gemm(q[..., : tf.shape(b)[-2]], b), adjoint=True)
+    return _with_status(x, info)
 
 
 def _underdetermined(a, b, scale):
@@ -108,18 +124,29 @@ def _underdetermined(a, b, scale):
 
     Among all with A X + s Z = B, that is; and |X|^2 + |Z|^2 = |X|^2 + |A X - B|^2 / s^2.
     """
-    columns = tf.shape(a)[-1]
-    a, failed = _finite(_augmented(a, scale))
+    l, q, b, info = _factor(a, b, scale)
+    x = gemm(q[..., : tf.shape(a)[-1]], triangular_solve(l, b), transpose_a=True)
+    return _with_status(x, info)
+
+
+def _factor(a, b, scale):
+    """L and Q of [A s I], B, and the status; in place of what failed, something harmless."""
+    if scale is not None:
+        multiple = scale[..., tf.newaxis, tf.newaxis] * tf.eye(tf.shape(a)[-2], dtype=a.dtype)
+        a = tf.concat(_broadcast(a, multiple), axis=-1)
+    a, failed = _finite(a)
     b, failed_b = _finite(b)
     l, q = lq(a)
-    failed |= _any_dependent(l, tf.shape(l)[-1], a)
-    l = stand_in(l, failed, tf.eye(tf.shape(l)[-1], dtype=l.dtype))
-    x = tf.matmul(q[..., :columns], triangular_solve(l, b), transpose_a=True)
-    return spoil(x, tf.broadcast_to(failed | failed_b, tf.shape(x)[:-2]))
+    dependent = tf.cast(dependent_rows(l, tf.shape(a)[-1]), tf.int32)
+    first = 1 + tf.reduce_sum(tf.math.cumprod(1 - dependent, axis=-1), axis=-1)
+    rank = tf.shape(l)[-1]
+    info = tf.where(failed, rank + 1, tf.where(first > rank, 0, first))
+    l = stand_in(l, info > 0, tf.eye(rank, dtype=l.dtype))
+    return l, q, b, tf.where(failed_b, rank + 1, info)
 
 
-def _any_dependent(l, count, a):
-    return tf.reduce_any(dependent_rows(l, tf.shape(a)[-1])[..., :count], axis=-1)
+def _with_status(x, info):
+    return spoil(x, info > 0), info
 
 
 def _finite(x):
@@ -131,11 +158,3 @@ def _finite(x):
 def _broadcast(a, b):
     batch = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
     return [tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-2:]], 0)) for x in (a, b)]
-
-
-def _augmented(a, scale):
-    """[A s I]."""
-    if scale is None:
-        return a
-    multiple = scale[..., tf.newaxis, tf.newaxis] * tf.eye(tf.shape(a)[-2], dtype=a.dtype)
-    return tf.concat(_broadcast(a, multiple), axis=-1)

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
 from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
@@ -78,7 +78,7 @@ def factor_reference(a):
     return spoil(tf.linalg.band_part(l, -1, 0), failed), spoil(q, failed)
 
 
-@tf.custom_gradient
+@custom_rule
 def _reference(a):
     def gradient(l_bar, q_bar):
         # Factorised anew, so that second derivatives meet this rule and not that of TensorFlow.
@@ -88,7 +88,7 @@ def _reference(a):
     return factor_reference(a), gradient
 
 
-@tf.custom_gradient
+@custom_rule
 def _reference_l(a):
     def gradient(l_bar):
         return adjoint_l_reference(a, tf.convert_to_tensor(l_bar))
@@ -135,41 +135,30 @@ def adjoint_reference(l, q, l_bar, q_bar):
     6. With P = L_1' tril(L_1_bar), M = Q_bar Q' and Z = P - M - N, the bracket of 3 is
        (P + striu(Z' - Z)) Q + Q_bar - M Q, and L_1^-T P = tril(L_1_bar). For m >= n the rest,
        Q_bar - M Q, is zero.
-
-    At dependent rows L_1 has no inverse: there, the formula of ``adjoint_l_reference`` serves for
-    Q_bar = 0, and nothing else.
+    7. What comes of L_bar alone is that of ``adjoint_l_reference``, which exists at any rank; what
+       comes of Q_bar, L_1^-T (striu(M - M') Q + Q_bar - M Q), does not.
     """
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1], keepdims=True)
     l = tf.where(failed, tf.zeros_like(l), l)
     q = tf.where(failed, tf.zeros_like(q), q)
     size = _columns(l)
-    top, top_bar = l[..., :size, :], l_bar[..., :size, :]
-    below, below_bar = l[..., size:, :], l_bar[..., size:, :]
+    top, below_bar = l[..., :size, :], l_bar[..., size:, :]
     dependent = dependent_rows(l, tf.shape(q)[-1])
     singular = tf.reduce_any(dependent, axis=-1)[..., tf.newaxis, tf.newaxis]
 
+    # The part of L_bar needs no inverse at dependent rows; of q_bar there is no such limit.
+    coordinates = _coordinates(l, dependent, l_bar)[..., :size, :]
     regular = tf.where(singular, tf.eye(size, dtype=l.dtype), top)
-    coupling = tf.matmul(below_bar, below, transpose_a=True)
-    top_bar = triangle(top_bar, lower=True)
-    p = tf.matmul(regular, top_bar, transpose_a=True)
     m = tf.matmul(q_bar, q, transpose_b=True)
-    total = p - m - coupling
-    upper = triangle(tf.linalg.matrix_transpose(total) - total, lower=False)
-    upper = tf.linalg.set_diag(upper, tf.zeros_like(tf.linalg.diag_part(upper)))
-    inner = top_bar + solve_reference(regular, upper, lower=True, adjoint=True)
-    regular_bar = tf.matmul(inner, q)
-    outside = q_bar - tf.matmul(m, q)
+    upper = triangle(m - tf.linalg.matrix_transpose(m), lower=False)
+    turned = tf.matmul(solve_reference(regular, upper, lower=True, adjoint=True), q)
     if q.shape.rank is None or q.shape[-1] is None or q.shape[-2] != q.shape[-1]:
         wide = tf.cast(tf.shape(q)[-2] < tf.shape(q)[-1], q.dtype)
-        regular_bar += wide * solve_reference(regular, outside, lower=True, adjoint=True)
-
-    # What needs no inverse; there is no such limit by q_bar.
-    singular_bar = tf.matmul(_coordinates(l, dependent, l_bar)[..., :size, :], q)
-    singular_bar += _zero_without_derivative(q_bar)
+        outside = q_bar - tf.matmul(m, q)
+        turned += wide * solve_reference(regular, outside, lower=True, adjoint=True)
+    turned = tf.where(singular, _zero_without_derivative(q_bar), turned)
+    a_bar = _stack(tf.matmul(coordinates, q) + turned, tf.matmul(below_bar, q))
     l_alone = all_zero(q_bar)
-    overflown = l_alone & tf.logical_not(tf.math.is_finite(regular_bar))
-    a_bar = tf.where(singular | overflown, singular_bar, regular_bar)
-    a_bar = _stack(a_bar, tf.matmul(below_bar, q))
     failed |= singular & tf.logical_not(l_alone)
     unused = all_zero(l_bar) & l_alone
     return spoil_used(a_bar, tf.squeeze(failed, [-2, -1]), unused)
@@ -196,7 +185,7 @@ def adjoint_l_reference(a, l_bar):
     4. For a function of G = L L' with symmetric derivative F by G, L_bar = 2 F L, M = 2 L' F L is
        symmetric and K = 0: X Q = 2 F L Q = 2 F A, which is exact at any rank.
     5. In general, the rows of K at dependent rows of A are left out of the substitution, and where
-       a small pivot would magnify them, entries of K that are rounding errors of M.
+       a small pivot would magnify them, the entries of K that may be rounding errors of M.
     """
     l, q = _reference(a)
     failed = tf.reduce_any(tf.math.is_nan(l), axis=[-2, -1])
@@ -212,8 +201,11 @@ def _coordinates(l, dependent, l_bar):
     skew = tf.linalg.band_part(tf.linalg.matrix_transpose(product) - product, 0, -1)
     bound = tf.matmul(tf.abs(l), tf.abs(l_bar), transpose_a=True)
     bound = _rounding(tf.shape(l)[-2], l.dtype) * (bound + tf.linalg.matrix_transpose(bound))
-    small = tf.linalg.diag_part(l) <= _largest_in_rows(l) / 1024
-    noise = small[..., tf.newaxis] & (tf.abs(skew) <= bound)
+    # Rounding errors of row i of K are relative to column i of L, and the substitution carries
+    # those of every row to the small pivots.
+    largest = tf.maximum(_largest_in_rows(l), tf.reduce_max(tf.abs(l), axis=-2))
+    small = tf.reduce_any(tf.linalg.diag_part(l) <= largest / 1024, axis=-1)
+    noise = small[..., tf.newaxis, tf.newaxis] & (tf.abs(skew) <= bound)
     # The noise is constant, so that second derivatives are those of K.
     skew -= tf.stop_gradient(tf.where(noise, skew, tf.zeros_like(skew)))
     skew = tf.where(dependent[..., tf.newaxis], tf.zeros_like(skew), skew)

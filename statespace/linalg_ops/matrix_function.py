@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
+from statespace.linalg_ops.differentiation import custom_rule, sum_to_shape
 from statespace.linalg_ops.eigh import cluster_width, eigh_reference
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
     all_zero,
     append_axes,
     raise_where_failed,
-    spoil,
 )
 
 NAMES = ("sqrt", "inv_sqrt", "log", "exp", "power")
@@ -46,8 +46,8 @@ def matrix_function(a, name, *, power=None, on_failure="nan", return_info=False)
     The gradient is symmetric-valued, ``V (F o V' f_bar V) V'`` with F the divided differences
     ``(f(lambda_i) - f(lambda_j)) / (lambda_i - lambda_j)``, or f' where these are equal. They are
     computed without cancellation: exact for repeated eigenvalues and close ones, and so is the
-    second derivative. Where f'(lambda) is infinite, as of "sqrt" at a singular matrix, a non-zero
-    cotangent gives NaN for that matrix.
+    second derivative. There is no third one: it is NaN. Where f'(lambda) is infinite, as of "sqrt"
+    at a singular matrix, a non-zero cotangent gives NaN for that matrix.
 
     Raises:
       ValueError: shape or dtype of ``a``, ``name``, ``power`` or ``on_failure`` is wrong.
@@ -75,8 +75,13 @@ def matrix_function(a, name, *, power=None, on_failure="nan", return_info=False)
             f"matrix_function: power is {power!r} with name={name!r}; it must be a finite number "
             'with name="power" and left out otherwise.'
         )
-    f = _power(float(power)) if name == "power" else _FUNCTIONS[name]
-    result, info = _evaluate(f, a)
+    f = _FUNCTIONS[name] if power is None else _power(float(power))
+    ops = native.ops()
+    if ops is None:
+        result, info = _evaluate(f, a)
+    else:
+        exponent = tf.constant(f.exponent, a.dtype)
+        result, info, _, _ = ops.statespace_matrix_function(a, exponent, **_attributes(f))
     if on_failure == "raise":
         result, info = raise_where_failed("matrix_function", info, NO_VALUE, (result, info))
     return (result, info) if return_info else result
@@ -85,42 +90,55 @@ def matrix_function(a, name, *, power=None, on_failure="nan", return_info=False)
 class _Function(NamedTuple):
     """A function of one number and its divided differences."""
 
+    name: str  # "log", "exp" or "power"
+    exponent: float  # of a power
     value: Callable  # x -> f(x)
     first: Callable  # low, high -> f[low, high]
     second: Callable  # low, mid, high -> f[low, mid, high]
     from_zero: bool  # lives on x >= 0, zero included
 
 
+def _attributes(f):
+    return {"logarithm": f.name == "log", "exponential": f.name == "exp"}
+
+
 def _evaluate(f, a):
-    @tf.custom_gradient
+    """f(A) and the status, in plain TensorFlow, with the gradient of ``_derivative``."""
+
+    @custom_rule
     def evaluate(a):
         eigenvalues, v, info = _factor(f, a)
         result = _sandwich(v, tf.linalg.diag(f.value(eigenvalues)))
+        result = _spoil(result, info > 0)
 
         def gradient(result_bar, _):
             # The factors are no function of A here: `_derivative` knows its own second derivative.
-            return _derivative(f, a, eigenvalues, v, info, result_bar)
+            return _derivative(f, a, eigenvalues, v, result_bar)
 
-        return (_spoil(result, info), info), gradient
+        return (result, info), gradient
 
     return evaluate(a)
 
 
 def _factor(f, a):
-    """Eigenvalues, eigenvectors and status; in place of a failed item, something harmless."""
-    ops = native.ops()
-    eigenvalues, v, info = eigh_reference(a) if ops is None else ops.statespace_eigh(a)
+    """Eigenvalues, eigenvectors and status; failed items NaN."""
+    eigenvalues, v, _ = eigh_reference(a)
     if f.from_zero:
         rounding = tf.logical_and(eigenvalues < 0, eigenvalues >= -cluster_width(eigenvalues))
         eigenvalues = tf.where(rounding, tf.zeros_like(eigenvalues), eigenvalues)
     no_value = tf.logical_not(tf.math.is_finite(f.value(eigenvalues)))
     info = tf.reduce_sum(tf.cast(no_value, tf.int32), axis=-1)
-    failed = info > 0
+    return _spoil(eigenvalues, info > 0), _spoil(v, info > 0), info
+
+
+def _usable(eigenvalues, v):
+    """In place of failed items something harmless; and which failed."""
+    failed = tf.reduce_any(tf.math.is_nan(v), axis=[-2, -1])
     eigenvalues = tf.where(failed[..., tf.newaxis], tf.ones_like(eigenvalues), eigenvalues)
-    return eigenvalues, tf.where(append_axes(failed, v), tf.zeros_like(v), v), info
+    return eigenvalues, tf.where(append_axes(failed, v), tf.zeros_like(v), v), failed
 
 
-def _derivative(f, a, eigenvalues, v, info, direction):
+def _derivative(f, a, eigenvalues, v, direction):
     """Df(A)[direction], which is also the cotangent of A from that of f(A):
 
     1. For polynomials f, D f(A)[H] = sum of A^k H A^l; in the basis V its entry i, j is
@@ -133,38 +151,79 @@ def _derivative(f, a, eigenvalues, v, info, direction):
        matches.
     """
 
-    @tf.custom_gradient
-    def derivative(a, direction):
-        symmetric = _symmetric(direction)
-        f1 = f.first(*_sorted_pair(eigenvalues))
-        exists = tf.reduce_all(tf.math.is_finite(f1), axis=[-2, -1])
-        f1 = tf.where(append_axes(exists, f1), f1, tf.zeros_like(f1))
-        result = _sandwich(v, f1 * _in_basis(v, symmetric))
-        result = _spoil(result, info + tf.cast(tf.logical_not(exists), tf.int32))
-        result = tf.where(all_zero(symmetric), tf.zeros_like(result), result)
-
+    @custom_rule
+    def derivative(a, eigenvalues, v, direction):
         def gradient(result_bar):
-            back = _symmetric(result_bar)
-            second = _second_derivative(f, eigenvalues, v, info, symmetric, back)
-            return second, _derivative(f, a, eigenvalues, v, info, back)
+            second = _second_derivative(f, a, eigenvalues, v, direction, result_bar)
+            return second, None, None, _derivative(f, a, eigenvalues, v, result_bar)
 
-        return result, gradient
+        safe, basis, failed = _usable(eigenvalues, v)
+        symmetric = _symmetric(direction)
+        f1 = f.first(*_sorted_pair(safe))
+        failed |= tf.logical_not(tf.reduce_all(tf.math.is_finite(f1), axis=[-2, -1]))
+        f1 = tf.where(append_axes(failed, f1), tf.zeros_like(f1), f1)
+        result = _spoil(_sandwich(basis, f1 * _in_basis(basis, symmetric)), failed)
+        return tf.where(all_zero(symmetric), tf.zeros_like(result), result), gradient
 
-    return derivative(a, tf.convert_to_tensor(direction))
+    return derivative(a, eigenvalues, v, tf.convert_to_tensor(direction))
 
 
-def _second_derivative(f, eigenvalues, v, info, g, h):
-    """D2 f(A)[G, H]; see `_derivative`."""
-    f2 = f.second(*_sorted_triple(eigenvalues))
-    exists = tf.reduce_all(tf.math.is_finite(f2), axis=[-3, -2, -1])
-    f2 = tf.where(append_axes(exists, f2), f2, tf.zeros_like(f2))
-    g_basis, h_basis = _in_basis(v, g), _in_basis(v, h)
-    half = tf.reduce_sum(
-        f2 * g_basis[..., :, :, tf.newaxis] * h_basis[..., tf.newaxis, :, :], axis=-2
+def _second_derivative(f, a, eigenvalues, v, g, h):
+    """D2 f(A)[G, H], symmetric in G and H; see `_derivative`. Its own derivative by A is NaN."""
+
+    @custom_rule
+    def second_derivative(a, eigenvalues, v, g, h):
+        def gradient(result_bar):
+            k = _symmetric(result_bar)
+            unknown = tf.where(all_zero(k), k, tf.constant(float("nan"), k.dtype))
+            by_g = _second_derivative(f, a, eigenvalues, v, h, k)
+            return unknown, None, None, by_g, _second_derivative(f, a, eigenvalues, v, g, k)
+
+        safe, basis, failed = _usable(eigenvalues, v)
+        g, h = _symmetric(g), _symmetric(h)
+        f2 = f.second(*_sorted_triple(safe))
+        failed |= tf.logical_not(tf.reduce_all(tf.math.is_finite(f2), axis=[-3, -2, -1]))
+        f2 = tf.where(append_axes(failed, f2), tf.zeros_like(f2), f2)
+        g_basis, h_basis = _in_basis(basis, g), _in_basis(basis, h)
+        half = tf.reduce_sum(
+            f2 * g_basis[..., :, :, tf.newaxis] * h_basis[..., tf.newaxis, :, :], axis=-2
+        )
+        result = _spoil(_sandwich(basis, half + tf.linalg.matrix_transpose(half)), failed)
+        return tf.where(all_zero(g) | all_zero(h), tf.zeros_like(result), result), gradient
+
+    return second_derivative(a, eigenvalues, v, tf.convert_to_tensor(g), tf.convert_to_tensor(h))
+
+
+@tf.RegisterGradient("StatespaceMatrixFunction")
+def _gradient(op, result_bar, *_):
+    a, exponent = op.inputs
+    attributes = {name: op.get_attr(name) for name in ("logarithm", "exponential")}
+    gradient = native.library().statespace_matrix_function_grad
+    a_bar = gradient(a, exponent, *op.outputs[2:], result_bar, **attributes)
+    return sum_to_shape(a_bar, a), None
+
+
+@tf.RegisterGradient("StatespaceMatrixFunctionGrad")
+def _gradient_of_gradient(op, result_bar):
+    a, exponent, eigenvalues, v, direction = op.inputs
+    attributes = {name: op.get_attr(name) for name in ("logarithm", "exponential")}
+    gradient = native.library().statespace_matrix_function_grad
+    by_direction = gradient(a, exponent, eigenvalues, v, result_bar, **attributes)
+    second = _second_derivative(_of_op(op), a, eigenvalues, v, direction, result_bar)
+    return (
+        sum_to_shape(second, a),
+        None,
+        None,
+        None,
+        sum_to_shape(by_direction, direction),
     )
-    result = _sandwich(v, half + tf.linalg.matrix_transpose(half))
-    result = _spoil(result, info + tf.cast(tf.logical_not(exists), tf.int32))
-    return tf.where(all_zero(g) | all_zero(h), tf.zeros_like(result), result)
+
+
+def _of_op(op):
+    """The function of an op, whose exponent is a tensor."""
+    if op.get_attr("logarithm"):
+        return _FUNCTIONS["log"]
+    return _FUNCTIONS["exp"] if op.get_attr("exponential") else _power(op.inputs[1])
 
 
 def _symmetric(x):
@@ -179,8 +238,8 @@ def _sandwich(v, x):
     return _symmetric(tf.matmul(v, tf.matmul(x, v, transpose_b=True)))
 
 
-def _spoil(x, info):
-    return spoil(x, info > 0)
+def _spoil(x, failed):
+    return tf.where(append_axes(failed, x), tf.constant(float("nan"), x.dtype), x)
 
 
 def _sorted_pair(x):
@@ -282,46 +341,58 @@ def _log_second(low, mid, high):
 
 
 def _power(p):
-    if p == 0:
-        return _Function(
-            tf.ones_like, lambda x, y: 0 * (x + y), lambda x, y, z: 0 * (x + y + z), False
-        )
+    """x^p; p is a number, or a tensor with the batch axes of what the functions are given."""
+
+    def exponent(like):
+        return append_axes(tf.convert_to_tensor(p, like.dtype), like)
 
     def value(x):
-        return tf.pow(x, tf.constant(p, x.dtype))
+        return tf.pow(x, exponent(x))
 
     def first(low, high):
         # With e^t = low / high of numbers of one sign: high^(p-1) (e^(pt) - 1) / (e^t - 1).
+        q = exponent(low + high)
         same = tf.logical_and(low * tf.sign(high) >= 0, tf.not_equal(high, 0))
         big = tf.where(tf.abs(high) >= tf.abs(low), high, low)
         small = tf.where(tf.abs(high) >= tf.abs(low), low, high)
         big = tf.where(same, big, tf.ones_like(big))
         shortfall = tf.where(same, (small - big) / big, tf.zeros_like(big))
         t = tf.math.log1p(shortfall)
-        one_sign = _ratio(tf.math.expm1(p * t), shortfall, p * tf.ones_like(t)) * value(big) / big
-        # At zero, both: the derivative.
-        at_zero = tf.cast(1.0 if p == 1 else 0.0 if p > 1 else math.inf, low.dtype)
+        one_sign = _ratio(tf.math.expm1(q * t), shortfall, q * tf.ones_like(t)) * value(big) / big
         difference = value(high) - value(low)
+        at_zero = _coefficient_at_zero(q, 1)
         return tf.where(same, one_sign, _ratio(difference, high - low, at_zero))
 
     def second(low, mid, high):
         near, base, u, v = _near(low, mid, high)
-        binomials = [1.0]
+        q = exponent(base)
+        binomials = [tf.ones_like(q)]
         for k in range(1, _TERMS):
-            binomials.append(binomials[-1] * (k - 1 - p) / k)  # (-1)^k p over k
+            binomials.append(binomials[-1] * (k - 1 - q) / k)  # (-1)^k q over k
         series = _series(binomials.__getitem__, u, v) * value(base) / base**2
         far = _second_difference(first, low, mid, high)
-        if p != 1 and p <= 2:  # at zero, all three: half the second derivative
-            at_zero = tf.cast(1.0 if p == 2 else math.inf, far.dtype)
-            far = tf.where(tf.equal(high - low, 0) & tf.equal(high, 0), at_zero, far)
+        zero = tf.equal(high - low, 0) & tf.equal(high, 0)
+        far = tf.where(zero, _coefficient_at_zero(q, 2), far)
         return tf.where(near, series, far)
 
-    return _Function(value, first, second, from_zero=p > 0 and not p.is_integer())
+    whole = not tf.is_tensor(p) and p.is_integer()
+    return _Function(
+        "power", p, value, first, second, from_zero=not tf.is_tensor(p) and p > 0 and not whole
+    )
+
+
+def _coefficient_at_zero(p, k):
+    """The k-th Taylor coefficient of x^p at zero: 1 for p = k, 0 if p is larger or a lower one."""
+    zero, infinite = tf.zeros_like(p), tf.constant(math.inf, p.dtype)
+    lower = tf.reduce_any([tf.equal(p, i) for i in range(k)], axis=0)
+    return tf.where(tf.equal(p, k), tf.ones_like(p), tf.where((p > k) | lower, zero, infinite))
 
 
 _FUNCTIONS = {
-    "sqrt": _Function(tf.sqrt, _sqrt_first, _sqrt_second, from_zero=True),
-    "inv_sqrt": _Function(lambda x: 1 / tf.sqrt(x), _inv_sqrt_first, _inv_sqrt_second, False),
-    "log": _Function(tf.math.log, _log_first, _log_second, False),
-    "exp": _Function(tf.exp, _exp_first, _exp_second, False),
+    "sqrt": _Function("power", 0.5, tf.sqrt, _sqrt_first, _sqrt_second, from_zero=True),
+    "inv_sqrt": _Function(
+        "power", -0.5, lambda x: 1 / tf.sqrt(x), _inv_sqrt_first, _inv_sqrt_second, False
+    ),
+    "log": _Function("log", 0.0, tf.math.log, _log_first, _log_second, False),
+    "exp": _Function("exp", 0.0, tf.exp, _exp_first, _exp_second, False),
 }

@@ -10,7 +10,7 @@ import tensorflow as tf
 from statespace import native
 from statespace.linalg_ops.arguments import broadcasting, require, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
-from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero
 
 
@@ -148,7 +148,7 @@ _GEMM = {
 
 
 def _multiply_reference(a, b, transpose_a, transpose_b, cotangent):
-    @tf.custom_gradient
+    @custom_rule
     def multiply(a, b):
         x = tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
         if cotangent is not None:

@@ -4,9 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
+from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
 from statespace.linalg_ops.cholesky import copyltu, sandwich
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
 from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
@@ -29,8 +29,11 @@ def psd_cholesky(a, *, on_failure="nan", return_info=False):
     There is no pivoting. What is left of a column counts as zero if its pivot is within 8 n eps
     a_jj of zero, or if pivot and column cannot belong to a semidefinite matrix and are no larger
     than what rounding of A can have brought there: for the pivot, 4 n eps (sqrt(a_jj) + sum_k |w_k|
-    sqrt(a_kk))^2, where w expresses row j by the rows before it. If they are larger, the matrix is
-    refused.
+    sqrt(a_kk))^2, where w expresses row j by the rows before it, but no more than eps^(1/3) a_jj.
+    If they are larger, the matrix is refused. So where leading rows are nearly dependent, what is
+    lost may be far above eps: of random matrices of half rank, |L L' - A| is below 1e-11 |A| in
+    float64 and 1e-2 |A| in float32 for 99 of 100. Prefer float64, or ``lq`` of a square root of A,
+    for matrices whose rank is not plain to see.
 
     The gradient is that of ``cholesky`` where A is positive definite. L is not differentiable at a
     singular A; there the gradient is finite, and exact along directions in which the rank and the
@@ -89,7 +92,7 @@ def factor_by_columns(a):
         tolerance = 4.0 * tf.cast(n, a.dtype) * eps * tf.square(sensitivity(j, l))
         tolerance = tf.maximum(tolerance, negligible)
         noise = (size <= negligible) | ~(positive & consistent)
-        zero = noise & (size <= tf.minimum(tolerance, np.sqrt(eps) * original))
+        zero = noise & (size <= tf.minimum(tolerance, np.cbrt(eps) * original))
         zero = zero & tf.math.is_finite(pivot)
         bound = tf.sqrt(tolerance)[..., tf.newaxis] * roots
         small = tf.reduce_all((tf.abs(column) <= bound) | ~below, axis=-1)
@@ -100,16 +103,16 @@ def factor_by_columns(a):
         column = column * inverse[..., tf.newaxis]
         unit = tf.one_hot(j, n, dtype=a.dtype)
         left = left - column[..., :, tf.newaxis] * column[..., tf.newaxis, :]
-        l = tf.ensure_shape(l + column[..., :, tf.newaxis] * unit, a.shape)
-        return j + 1, tf.ensure_shape(left, a.shape), l, tf.ensure_shape(info, a.shape[:-2])
+        l = with_shape(l + column[..., :, tf.newaxis] * unit, a.shape)
+        return j + 1, with_shape(left, a.shape), l, with_shape(info, a.shape[:-2])
 
-    info = tf.ensure_shape(tf.zeros(tf.shape(a)[:-2], tf.int32), a.shape[:-2])
+    info = with_shape(tf.zeros(tf.shape(a)[:-2], tf.int32), a.shape[:-2])
     start = (0, a, tf.zeros_like(a), info)
     _, _, l, info = tf.while_loop(lambda j, *_: j < n, column, start, maximum_iterations=n)
     return l, info
 
 
-@tf.custom_gradient
+@custom_rule
 def psd_cholesky_reference(a):
     """L and status of ``[..., n, n]``, with the gradient of ``adjoint_reference``."""
     l, info = factor_by_columns(a)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
-from statespace.linalg_ops.differentiation import reference_vjp, sum_to_shape
+from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
 
 
@@ -23,8 +23,8 @@ def triangular_solve(l, b, *, lower=True, adjoint=False, right_side=False):
       right_side: L stands on the right of X.
 
     Returns:
-      X, with the core shape of ``b`` and the broadcast batch axes. An L with a zero on its diagonal
-      gives NaN for its own item, and for no other.
+      X, with the core shape of ``b`` and the broadcast batch axes. An L with a zero on its
+      diagonal, or a NaN or an infinity, gives NaN for its own item, and for no other.
 
     The gradient with respect to L lies in its triangle.
 
@@ -49,8 +49,7 @@ def triangular_solve(l, b, *, lower=True, adjoint=False, right_side=False):
     check_sides("triangular_solve", l, b, right_side)
     ops = native.ops()
     if ops is None:
-        solve = solve_right_reference if right_side else solve_reference
-        return solve(l, b, lower=lower, adjoint=adjoint)
+        return _solve_by_reference(l, b, lower, adjoint, right_side)
     solve = ops.statespace_triangular_solve_right if right_side else ops.statespace_triangular_solve
     return solve(l, b, lower=lower, adjoint=adjoint)
 
@@ -93,15 +92,47 @@ def triangular_multiply(l, b, *, lower=True, adjoint=False, right_side=False):
     check_sides("triangular_multiply", l, b, right_side)
     ops = native.ops()
     if ops is None:
-        return multiply_reference(l, b, lower=lower, adjoint=adjoint, right_side=right_side)
+        return _multiply_by_reference(l, b, lower, adjoint, right_side)
     left, right = ops.statespace_triangular_multiply, ops.statespace_triangular_multiply_right
     return (right if right_side else left)(l, b, lower=lower, adjoint=adjoint)
+
+
+def _solve_by_reference(l, b, lower, adjoint, right_side):
+    sides = {"lower": lower, "adjoint": adjoint}
+    solve = solve_right_reference if right_side else solve_reference
+    rule = adjoint_right_reference if right_side else adjoint_reference
+
+    @custom_rule
+    def apply(l, b):
+        def gradient(x_bar):
+            x = _solve_by_reference(l, b, lower, adjoint, right_side)
+            l_bar, b_bar = rule(l, x, tf.convert_to_tensor(x_bar), **sides)
+            return sum_to_shape(l_bar, l), sum_to_shape(b_bar, b)
+
+        return solve(l, b, **sides), gradient
+
+    return apply(l, b)
+
+
+def _multiply_by_reference(l, b, lower, adjoint, right_side):
+    sides = {"lower": lower, "adjoint": adjoint, "right_side": right_side}
+
+    @custom_rule
+    def apply(l, b):
+        def gradient(x_bar):
+            l_bar, b_bar = multiply_adjoint_reference(l, b, tf.convert_to_tensor(x_bar), **sides)
+            return sum_to_shape(l_bar, l), sum_to_shape(b_bar, b)
+
+        return multiply_reference(l, b, **sides), gradient
+
+    return apply(l, b)
 
 
 def solve_reference(l, b, *, lower, adjoint):
     """op(L)^-1 B by TensorFlow's own solver, kept from raising on a singular item."""
     diagonal = tf.linalg.diag_part(l)
-    singular = tf.reduce_any(tf.equal(diagonal, 0), axis=-1)
+    finite = tf.reduce_all(tf.math.is_finite(triangle(l, lower)), axis=[-2, -1])
+    singular = tf.reduce_any(tf.equal(diagonal, 0), axis=-1) | tf.logical_not(finite)
     safe = tf.where(singular[..., tf.newaxis], tf.ones_like(diagonal), diagonal)
     x = tf.linalg.triangular_solve(tf.linalg.set_diag(l, safe), b, lower=lower, adjoint=adjoint)
     failed = tf.broadcast_to(singular, tf.shape(x)[:-2])
@@ -160,13 +191,21 @@ def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
     2. L_bar is that or its transpose, restricted to L's triangle.
     3. On the right side, X' = op(L)' B' is the same with transposes throughout.
     """
+    (l, failed), (b, failed_b) = (_finite(x) for x in (triangle(l, lower), b))
     b_bar = multiply_reference(l, x_bar, lower=lower, adjoint=not adjoint, right_side=right_side)
     first, second = (b, x_bar) if adjoint != right_side else (x_bar, b)
     if right_side:
         l_bar = tf.matmul(first, second, transpose_a=True)
     else:
         l_bar = tf.matmul(first, second, transpose_b=True)
-    return triangle(l_bar, lower), b_bar
+    failed, unused = failed | failed_b, all_zero(x_bar)
+    return spoil_used(triangle(l_bar, lower), failed, unused), spoil_used(b_bar, failed, unused)
+
+
+def _finite(x):
+    """Zeros in place of the items with a NaN or an infinity, and which these are."""
+    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
+    return tf.where(append_axes(failed, x), tf.zeros_like(x), x), failed
 
 
 def _register(name, native_gradient, reference, saved):

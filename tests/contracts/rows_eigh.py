@@ -59,7 +59,6 @@ def _matrix_function(name, n, power=None):
         with_nan,
         ((n, n),),
         symmetric=True,
-        bitwise=False,
         representative=name == "log",
     )
 

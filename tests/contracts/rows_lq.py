@@ -46,8 +46,6 @@ def _lq_l(m, n):
 
 
 def _least_squares(m, n, ridge=0.0):
-    # Not with m < n, which goes through TensorFlow's matmul: on several matrices and on one, that
-    # differs in the last bit.
     def apply(a, b):
         return linalg_ops.least_squares(a, b, ridge=ridge)
 
@@ -81,5 +79,6 @@ OPERATORS = (
     _lq_l(18, 20),
     _least_squares(3, 3),
     _least_squares(5, 3),
+    _least_squares(3, 5),
     _least_squares(5, 3, ridge=0.5),
 )

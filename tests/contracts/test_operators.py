@@ -226,13 +226,14 @@ def test_kernel_survives_any_shape(operator, data):
         input_signature=[tf.TensorSpec([None] * len(shape), tf.float64) for shape in shapes],
     )
     arguments = [np.random.default_rng(0).normal(size=shape) for shape in shapes]
+    refusal, results = None, []
     try:
         results = outputs(function(*arguments))
     except (tf.errors.InvalidArgumentError, ValueError) as error:
-        assert REFUSAL.search(str(error))
-    else:
-        rank = len(shapes[0]) - 2  # of the batch
-        assert all(x.shape.rank >= rank for x in results)
+        refusal = str(error)
+    assert refusal is None or REFUSAL.search(refusal)
+    rank = len(shapes[0]) - 2  # of the batch
+    assert all(x.shape.rank >= rank for x in results)
 
 
 @needs_native

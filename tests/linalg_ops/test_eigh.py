@@ -76,6 +76,24 @@ def test_repeated_eigenvalues(n, native):
     assert np.all(np.isfinite(tape.gradient(anything, a)))
 
 
+def test_no_second_derivative_at_repeated_eigenvalues(native):
+    """NaN rather than the zero which the rule of the first derivative would give."""
+    direction = tf.constant([[0.0, 1.0], [1.0, 0.0]], tf.float64)
+    for diagonal, known in (([1.0, 1.0], False), ([1.0, 2.0], True)):
+        a = tf.constant(np.diag(diagonal))
+        with tf.GradientTape() as outer:
+            outer.watch(a)
+            with tf.GradientTape() as inner:
+                inner.watch(a)
+                value = tf.reduce_sum(linalg_ops.eigh(a)[0] ** 2)
+            slope = tf.reduce_sum(direction * inner.gradient(value, a))
+        second = outer.gradient(slope, a).numpy()
+        if known:
+            np.testing.assert_allclose(second, 2 * direction, atol=1e-14)
+        else:
+            assert np.all(np.isnan(second))
+
+
 @pytest.mark.parametrize("n", [2, 66])
 def test_bad_items_fail_alone(n, native):
     rng = np.random.default_rng(1)

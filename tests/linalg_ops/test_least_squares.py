@@ -184,6 +184,46 @@ def test_unknown_static_shape(shape, ridge, native):
         np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6)], ids=["tall", "wide"])
+def test_second_derivative_where_the_equations_hold_exactly(shape, native):
+    """As finite differences of the gradient; the residuals, all zero, must not come into it."""
+    rng = np.random.default_rng(11)
+    a = rng.normal(size=shape)
+    b = tf.constant(a @ rng.normal(size=(shape[1], 2)))
+    weights = rng.normal(size=(shape[1], 2))
+    direction = rng.normal(size=shape)
+
+    def slope(a):
+        a = tf.convert_to_tensor(a)
+        with tf.GradientTape() as tape:
+            tape.watch(a)
+            value = tf.reduce_sum(weights * linalg_ops.least_squares(a, b) ** 2)
+        return tf.reduce_sum(direction * tape.gradient(value, a))
+
+    with tf.GradientTape() as tape:
+        at = tf.constant(a)
+        tape.watch(at)
+        value = slope(at)
+    got = np.sum(tape.gradient(value, at) * direction)
+    expected = finite_differences.directional(slope, [a], [direction])
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_status(native):
+    a = np.random.default_rng(12).normal(size=(4, 5, 3))
+    a[1, :, 2] = a[1, :, 0] - 2 * a[1, :, 1]
+    a[2, 0, 0] = np.nan
+    b = np.ones((4, 5, 1))
+    b[3, 1, 0] = np.inf
+    x, info = linalg_ops.least_squares(a, b, return_info=True)
+    np.testing.assert_array_equal(info, [0, 3, 4, 4])
+    np.testing.assert_array_equal(np.isnan(x).all(axis=(1, 2)), [False, True, True, True])
+    assert np.all(np.isfinite(x[0]))
+    message = r"least_squares: batch index \[1\] .*dependent row or column: 3"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        linalg_ops.least_squares(a, b, on_failure="raise")
+
+
 def test_rejects_wrong_arguments_by_name():
     a, b = problem((3, 2))
     with pytest.raises(ValueError, match="least_squares: b has shape"):

@@ -158,7 +158,7 @@ def test_gramian_functions_at_any_rank(shape, dtype, mode, native):
     small = rng.normal(size=shape) * np.logspace(0, -30, shape[0])[:, np.newaxis]
     close = rng.normal(size=shape[1]) + 1e-5 * rng.normal(size=shape)
     ranks = [of_rank(rng, rank, *shape) for rank in (0, 1, min(shape) // 2, min(shape))]
-    for a in [*ranks, small, close, np.tril(np.ones(shape), -1)]:
+    for a in [*ranks, small, small[::-1], close, np.tril(np.ones(shape), -1)]:
         a = a.astype(dtype)
 
         def function(a):

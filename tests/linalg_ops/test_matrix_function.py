@@ -1,5 +1,7 @@
 """Functions of symmetric matrices: divided differences and both derivatives against mpmath."""
 
+import functools
+
 import mpmath
 import numpy as np
 import pytest
@@ -99,6 +101,79 @@ def test_divided_differences_are_right_to_rounding(function, gap):
     if gap == 0:  # whatever the basis, the same
         expected = _divided_difference(f, x[:2]) * weights
     np.testing.assert_allclose(tape.gradient(value, a), expected, rtol=2e-14)
+
+
+def _every_mode(value, x, direction, compiled=lambda way: way):
+    """The derivative of a scalar along a direction, and twice along it, in every way there is."""
+
+    def forward(x):
+        with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
+            y = value(x)
+        return accumulator.jvp(y)
+
+    def reverse(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = value(x)
+        return tf.reduce_sum(direction * tape.gradient(y, x))
+
+    def reverse_over(first):
+        def second(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                slope = first(x)
+            return tf.reduce_sum(direction * tape.gradient(slope, x))
+
+        return second
+
+    def forward_over_reverse(x):
+        with tf.autodiff.ForwardAccumulator(x, direction) as accumulator:
+            slope = reverse(x)
+        return accumulator.jvp(slope)
+
+    first = [forward, reverse]
+    second = [reverse_over(forward), reverse_over(reverse), forward_over_reverse]
+    return [[float(compiled(way)(x)) for way in ways] for ways in (first, second)]
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-13, 1e-8])
+@pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+@functions
+def test_every_mode_at_close_eigenvalues(function, gap, graph, native):
+    """Forward mode, too, must not go through the eigenvectors, which close eigenvalues turn."""
+    if graph and not native:
+        pytest.skip("in a graph, forward mode passes through a reference's own operations")
+    q = _orthogonal(np.random.default_rng(4), 3)
+    a = tf.constant((q * [1.0, 1.0 + gap, 2.0]) @ q.T)
+    direction, weights = (tf.constant(_symmetric(np.random.default_rng(k), 3)) for k in (5, 6))
+
+    def value(a):
+        return tf.reduce_sum(weights * _apply(function, a))
+
+    compiled = functools.partial(tf.function, autograph=False) if graph else lambda way: way
+    first, second = _every_mode(value, a, direction, compiled)
+    step = 1e-3  # central differences of the scalar, which has no trouble with the gap
+    at = [float(value(a + k * step * direction)) for k in (-2, -1, 0, 1, 2)]
+    slope = (at[0] - 8 * at[1] + 8 * at[3] - at[4]) / (12 * step)
+    curvature = (-at[0] + 16 * at[1] - 30 * at[2] + 16 * at[3] - at[4]) / (12 * step**2)
+    np.testing.assert_allclose(first, slope, rtol=1e-7)
+    np.testing.assert_allclose(second, curvature, rtol=2e-6)
+
+
+def test_there_is_no_third_derivative(native):
+    """NaN, where the rules of the second derivative would give a wrong number."""
+    a = tf.constant(np.diag([1.0, 1.0, 3.0]))
+    with tf.GradientTape() as third:
+        third.watch(a)
+        with tf.GradientTape() as second:
+            second.watch(a)
+            with tf.GradientTape() as first:
+                first.watch(a)
+                value = tf.reduce_sum(linalg_ops.matrix_function(a, "exp") ** 2)
+            gradient = first.gradient(value, a)
+        hessian = second.gradient(gradient, a)
+    assert np.all(np.isfinite(hessian))
+    assert np.any(np.isnan(third.gradient(hessian, a)))
 
 
 def test_float32_gradient_at_a_repeated_eigenvalue(native):

@@ -8,11 +8,6 @@ import tensorflow as tf
 
 from statespace import config, linalg_ops
 
-# TODO(issue 3): these land while the tests are written.
-needs = {
-    name: pytest.mark.skipif(not hasattr(linalg_ops, name), reason=f"{name} is not there yet")
-    for name in ("inverse", "det", "matrix_function", "psd_cholesky")
-}
 MATRIX = np.array([[2.0, -1.0, 0.5, 3.0], [0.3, 1.0, -2.0, 0.1], [1.0, 4.0, 0.2, -0.7]])
 
 
@@ -93,7 +88,6 @@ def test_nan_matrix_in_eigh(native):
         np.testing.assert_array_equal(x.numpy()[[0, 2]], y)
 
 
-@needs["inverse"]
 def test_nan_and_singular_matrix_in_inverse(native):
     """Stock: the whole batch fails."""
     a = np.stack([np.diag([1.0, 2.0]), np.full((2, 2), np.nan), np.ones((2, 2)), np.eye(2)])
@@ -102,7 +96,6 @@ def test_nan_and_singular_matrix_in_inverse(native):
     np.testing.assert_array_equal(x[[0, 3]], [np.diag([1.0, 0.5]), np.eye(2)])
 
 
-@needs["matrix_function"]
 @pytest.mark.parametrize("gap", [1e-6, 1e-10, 1e-14, 0.0])
 def test_spectral_gradient_at_small_gaps(gap, native):
     """Stock, through eigh: wrong by percents at gaps of 1e-10, NaN at 0.
@@ -143,7 +136,6 @@ def _largest_entries(v):
     return np.take_along_axis(v.numpy(), np.abs(v).argmax(axis=0)[np.newaxis], axis=0)
 
 
-@needs["det"]
 def test_gradient_of_the_determinant_at_singular_matrices(native):
     """Stock: raises, though the gradient is the transposed adjugate; zero at rank n - 2."""
     a = np.stack(

@@ -7,29 +7,79 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// Factorises the lower triangle of the leading columns in place, column by column, and returns the
-// status: 0, or `first` + 1 + the column whose pivot is not positive and finite.
-template <class V, class N>
-inline V cholesky_block(N n, int64_t stride, int first, V* l) {
+// Columns j ... j + B - 1 of the factor, in place, from those before them. Returns the status: 0,
+// or `first` + 1 + the column whose pivot is not positive and finite.
+template <int B, class V, class N>
+inline V cholesky_columns(int j, N n, int64_t stride, int first, V* l) {
   using T = ScalarOf<V>;
   const V most = splat<V>(std::numeric_limits<T>::max()), one = splat<V>(T(1));
-  V info = V();
-  for (int j = 0; j < n; ++j) {
-    V* const l_j = l + j * stride;
-    V pivot = l_j[j];
-    for (int k = 0; k < j; ++k) pivot = neg_mul_add(l_j[k], l_j[k], pivot);
-    const Mask<V> ok = mask_and(pivot > V(), pivot <= most);
-    info = select<V>(mask_and(mask_not(ok), info == V()), splat<V>(T(first + j + 1)), info);
-    const V root = square_root(pivot);
-    const V inverse = one / root;  // the root of any positive number has one
-    l_j[j] = root;
-    for (int i = j + 1; i < n; ++i) {
-      V* const l_i = l + i * stride;
-      V sum = l_i[j];
-      for (int k = 0; k < j; ++k) sum = neg_mul_add(l_i[k], l_j[k], sum);
-      l_i[j] = sum * inverse;
+  V* const corner = l + j * stride + j;
+  V block[B][B];
+#pragma GCC unroll 4
+  for (int r = 0; r < B; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c <= r; ++c) block[r][c] = corner[r * stride + c];
+  }
+  for (int p = 0; p < j; ++p) {
+    V x[B];
+#pragma GCC unroll 4
+    for (int r = 0; r < B; ++r) x[r] = l[(j + r) * stride + p];
+#pragma GCC unroll 4
+    for (int r = 0; r < B; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c <= r; ++c) block[r][c] = neg_mul_add(x[r], x[c], block[r][c]);
     }
   }
+  V info = V();
+  Reciprocal<V> diagonal[B];
+#pragma GCC unroll 4
+  for (int c = 0; c < B; ++c) {
+#pragma GCC unroll 4
+    for (int r = c; r < B; ++r) {
+#pragma GCC unroll 4
+      for (int p = 0; p < c; ++p) block[r][c] = neg_mul_add(block[r][p], block[c][p], block[r][c]);
+    }
+    const V pivot = block[c][c];
+    const Mask<V> ok = mask_and(pivot > V(), pivot <= most);
+    info = select<V>(mask_and(mask_not(ok), info == V()), splat<V>(T(first + j + c + 1)), info);
+    const V root = square_root(pivot), inverse = one / root;
+    diagonal[c] = {root, inverse, V() == V()};  // the root of any positive number has an inverse
+    block[c][c] = root;
+#pragma GCC unroll 4
+    for (int r = c + 1; r < B; ++r) block[r][c] = block[r][c] * inverse;
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < B; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c <= r; ++c) corner[r * stride + c] = block[r][c];
+  }
+  // Below: L_i L_j' = A_ij, the rows of L being columns of the right side.
+  const View<V> rows_j = rows<V>(l, stride);
+  constexpr int kColumns = kTileColumns<V>;
+  int i = j + B;
+  for (; i + kColumns <= n; i += kColumns) {
+    substitute_tile<B, kColumns, V>(j, rows_j, diagonal, true, l + i * stride, 1, stride);
+  }
+  for (; i < n; ++i) {
+    substitute_tile<B, 1, V>(j, rows_j, diagonal, true, l + i * stride, 1, stride);
+  }
+  return info;
+}
+
+// The largest triangle that is factorised at once.
+template <class V>
+constexpr int kCholeskyBlock = kLanes<V> == 1 ? 8 : 16;
+
+// Factorises the lower triangle of n <= kCholeskyBlock columns in place, four at a time.
+template <class V, class N>
+inline V cholesky_block(N n, int64_t stride, int first, V* l) {
+  V info = V();
+  const auto add = [&info](const V& more) { info = select<V>(info == V(), more, info); };
+  int j = 0;
+  for (; j + 4 <= n; j += 4) add(cholesky_columns<4>(j, n, stride, first, l));
+  if (n - j == 3) add(cholesky_columns<3>(j, n, stride, first, l));
+  if (n - j == 2) add(cholesky_columns<2>(j, n, stride, first, l));
+  if (n - j == 1) add(cholesky_columns<1>(j, n, stride, first, l));
   return info;
 }
 
@@ -37,8 +87,9 @@ inline V cholesky_block(N n, int64_t stride, int first, V* l) {
 template <class V, class N>
 inline V cholesky_in_place(N n, int64_t stride, int first, V* l) {
   if constexpr (std::is_same_v<N, int>) {
-    if (n > kLargestBlock) {
-      const int n1 = (n / 2 + kLargestBlock - 1) / kLargestBlock * kLargestBlock, n2 = n - n1;
+    constexpr int kBlock = kCholeskyBlock<V>;
+    if (n > kBlock) {
+      const int n1 = (n / 2 + kBlock - 1) / kBlock * kBlock, n2 = n - n1;
       V* const l21 = l + n1 * stride;
       V* const l22 = l21 + n1;
       const V info = cholesky_in_place(n1, stride, first, l);
@@ -67,6 +118,9 @@ inline V cholesky(N n, const V* a, V* l) {
   return info;
 }
 
+// The largest triangle that `congruence` takes at once.
+constexpr int kSmallBlock = 8;
+
 // X = L^-T X L^-1 for symmetric X, of which the lower triangle is read and written; what is above
 // it is used as scratch. From the last row up, one by one:
 //
@@ -75,7 +129,7 @@ inline V cholesky(N n, const V* a, V* l) {
 template <ZeroPivot pivots, class V, class N>
 inline void congruence_block(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
   const V half = splat<V>(ScalarOf<V>(0.5));
-  Reciprocal<V> diagonal[kLargestBlock];
+  Reciprocal<V> diagonal[kSmallBlock];
   for (int i = 0; i < n; ++i) diagonal[i] = reciprocal<pivots>(l[i * l_stride + i]);
   for (int p = n - 1; p >= 0; --p) {
     const V* const l_p = l + p * l_stride;
@@ -102,8 +156,8 @@ inline void congruence_block(N n, const V* l, int64_t l_stride, V* x, int64_t st
 template <ZeroPivot pivots = ZeroPivot::kDivide, class V, class N>
 inline void congruence(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
   if constexpr (std::is_same_v<N, int>) {
-    if (n > kLargestBlock) {
-      const int n1 = (n / 2 + kLargestBlock - 1) / kLargestBlock * kLargestBlock, n2 = n - n1;
+    if (n > kSmallBlock) {
+      const int n1 = (n / 2 + kSmallBlock - 1) / kSmallBlock * kSmallBlock, n2 = n - n1;
       const V* const l21 = l + n1 * l_stride;
       const V* const l22 = l21 + n1;
       V* const x12 = x + n1;  // scratch: (X22 L21)'
@@ -135,41 +189,63 @@ inline void congruence(N n, const V* l, int64_t l_stride, V* x, int64_t stride) 
   congruence_block<pivots>(n, l, l_stride, x, stride);
 }
 
-// The lower triangle of L' X for lower-triangular l[n, n] and x[n, n], of which only that triangle
-// matters. out may not be x.
+// Twice the cotangent of A in the place of that of L, lower triangles alone; what is above them is
+// used as scratch. Small triangles by the closed form, L^-T copyltu(L' l_bar) L^-1, where copyltu
+// copies the lower triangle to the upper; larger ones by halves, the last first, which takes half
+// as many operations as the closed form. With Y = 2 a_bar and the forward pass
+//
+//   L21 = A21 L11^-T,   A22 - L21 L21' = L22 L22',
+//
+// the cotangent of the latter is Y22 / 2, so that L21_bar gains -Y22 L21; Y21 = L21_bar L11^-1; and
+// L11_bar gains -tril(Y21' L21) (Murray, Differentiation of the Cholesky decomposition,
+// arXiv:1602.07527, section 4).
 template <class V, class N>
-inline void lower_of_transposed_product(N n, const V* l, const V* x, V* out) {
-  for (int i = 0; i < n; i += kLargestBlock) {
-    const int end = std::min<int>(n, i + kLargestBlock);
-    for (int r = i; r < end; ++r) {
+inline void cholesky_adjoint_in_place(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
+  constexpr int kLeaf = 4;
+  if constexpr (std::is_same_v<N, int>) {
+    if (n > kLeaf) {
+      const int n1 = (n / 2 + kLeaf - 1) / kLeaf * kLeaf, n2 = n - n1;
+      const V* const l21 = l + n1 * l_stride;
+      V* const x21 = x + n1 * stride;
+      V* const x22 = x21 + n1;
+      cholesky_adjoint_in_place(n2, l21 + n1, l_stride, x22, stride);
+      mirror(n2, x22, stride);
+      multiply<Into::kSubtract>(n2, n1, n2, rows<V>(x22, stride), rows<V>(l21, l_stride), x21,
+                                stride);
+      substitute(n1, n2, transposed<V>(l, l_stride), Order::kBackward, x21, 1, stride);
+      multiply<Into::kSubtract, Part::kLower>(n1, n1, n2, transposed<V>(x21, stride),
+                                              rows<V>(l21, l_stride), x, stride);
+      return cholesky_adjoint_in_place(n1, l, l_stride, x, stride);
+    }
+    with_fixed_size<kLeaf>(
+        n, [&](auto fixed) { cholesky_adjoint_in_place(fixed, l, l_stride, x, stride); });
+  } else {
+    for (int r = 0; r < n; ++r) {  // L' l_bar; row r needs no row before it
       for (int j = 0; j <= r; ++j) {
         V sum = V();
-        for (int k = r; k < end; ++k) sum = mul_add(l[k * n + r], x[k * n + j], sum);
-        out[r * n + j] = sum;
+        for (int k = r; k < n; ++k) sum = mul_add(l[k * l_stride + r], x[k * stride + j], sum);
+        x[r * stride + j] = sum;
       }
     }
-    if (end == n) break;
-    // Rows of L and X below the block; up to its last column, which costs little.
-    multiply<Into::kAdd>(end - i, i, n - end, transposed<V>(l + end * n + i, n),
-                         rows<V>(x + end * n, n), out + i * n, n);
-    multiply<Into::kAdd, Part::kLower>(end - i, end - i, n - end, transposed<V>(l + end * n + i, n),
-                                       rows<V>(x + end * n + i, n), out + i * n + i, n);
+    congruence_block<ZeroPivot::kDivide>(n, l, l_stride, x, stride);
   }
 }
 
-// Cotangent a_bar[n, n] of A from that of L, l_bar: L^-T copyltu(L' l_bar) L^-1 / 2, where copyltu
-// copies the lower triangle to the upper (Seeger et al., arXiv:1710.08717, section 3.1; derivation
+// Cotangent a_bar[n, n] of A, symmetric, from that of L, l_bar, of which the lower triangle is
+// read: L^-T copyltu(L' l_bar) L^-1 / 2 (Seeger et al., arXiv:1710.08717, section 3.1; derivation
 // beside `adjoint_reference` in linalg_ops/cholesky.py). A lane with l_bar = 0 gets zero, whatever
-// L.
+// L. a_bar may be l_bar.
 template <class V, class N>
 inline void cholesky_adjoint(N n, const V* l, const V* l_bar, V* a_bar) {
   const V half = splat<V>(ScalarOf<V>(0.5));
   const Mask<V> unused = all_zero(n * n, l_bar);
-  lower_of_transposed_product(n, l, l_bar, a_bar);
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j <= i; ++j) a_bar[i * n + j] = l_bar[i * n + j];
+  }
+  cholesky_adjoint_in_place(n, l, n, a_bar, n);
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j <= i; ++j) a_bar[i * n + j] = half * a_bar[i * n + j];
   }
-  congruence(n, l, n, a_bar, n);
   mirror(n, a_bar);
   zero_lanes(n * n, unused, a_bar);
 }

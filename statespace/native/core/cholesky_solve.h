@@ -7,18 +7,6 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// The lanes in which L has a zero on its diagonal, or a number that is not finite.
-template <class V, class N>
-inline Mask<V> singular(N n, const V* l) {
-  Mask<V> found = V() != V();
-  for (int i = 0; i < n; ++i) {
-    V probe = V();
-    for (int j = 0; j <= i; ++j) probe = probe + (l[i * n + j] - l[i * n + j]);
-    found = mask_or(found, mask_or(l[i * n + i] == V(), probe != V()));
-  }
-  return found;
-}
-
 // X = (L L')^-1.
 template <class V, class N>
 inline void cholesky_inverse(N n, const V* l, V* x) {
@@ -27,7 +15,7 @@ inline void cholesky_inverse(N n, const V* l, V* x) {
   }
   congruence(n, l, n, x, n);
   mirror(n, x);
-  spoil_lanes(n * n, singular(n, l), x);
+  spoil_lanes(n * n, singular(n, l, true), x);
 }
 
 // Cotangent of L from that of X = (L L')^-1 (derivation beside `inverse_adjoint_reference` in
@@ -52,7 +40,7 @@ inline void cholesky_solve(N n, int k, const V* l, const V* b, V* x) {
   if (x != b) std::copy(b, b + count, x);
   substitute(n, k, rows<V>(l, n), Order::kForward, x, k, 1);
   substitute(n, k, transposed<V>(l, n), Order::kBackward, x, k, 1);
-  spoil_lanes(count, singular(n, l), x);
+  spoil_lanes(count, singular(n, l, true), x);
 }
 
 // Cotangents of L and B from that of X (derivation beside `solve_adjoint_reference` in

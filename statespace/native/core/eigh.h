@@ -320,7 +320,8 @@ inline void sort(N n, const V* d, const V* q, V* eigenvalues, V* v) {
 inline int64_t eigh_work_size(int64_t n) { return n * n + 6 * n; }
 
 // Eigenvalues lambda[n], ascending, and eigenvectors, the columns of v[n, n], of the symmetric
-// matrix whose lower triangle is that of a[n, n]. `work` holds eigh_work_size(n) numbers.
+// matrix whose lower triangle is that of a[n, n]. v may be a. `work` holds eigh_work_size(n)
+// numbers.
 //
 // Returns per lane how many eigenvalues were not found: 0, or else lambda and v are NaN. With an
 // infinity or a NaN in the lower triangle none is.

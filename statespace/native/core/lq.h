@@ -115,8 +115,8 @@ inline int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {
 }
 
 // Factorises a[m, n] into l[m, k], lower triangular with non-negative diagonal, and, if kWithQ,
-// q[k, n] with orthonormal rows, for k = min(m, n). `work` holds lq_work_size numbers. A lane of a
-// with an infinity or a NaN becomes NaN in l and q.
+// q[k, n] with orthonormal rows, for k = min(m, n). q may be a. `work` holds lq_work_size numbers.
+// A lane of a with an infinity or a NaN becomes NaN in l and q.
 template <bool kWithQ, class K, class M, class N, class V>
 inline void lq(K k, M m, N n, const V* a, V* l, V* q, V* work) {
   V* const v = kWithQ ? q : work + block_work_size(k, m);
@@ -184,11 +184,19 @@ inline void l_adjoint(K k, M m, int n, const V* l, const V* l_bar, V* x, int64_t
     }
     skew[i * k + i] = V();
   }
+  Mask<V> small = V() != V();
   for (int i = 0; i < k; ++i) {
     const V pivot = l[i * k + i], largest = largest_in_row(i, k, l);
     pivots[i * k + i] = select<V>(pivot <= tolerance * largest, V(), pivot);
-    const Mask<V> small = pivot <= splat<V>(T(1) / 1024) * largest;
-    if (!any_lane(small)) continue;
+    // Rounding errors of row i of K are relative to column i of L, and the substitution carries
+    // those of every row to the small pivots.
+    V column = largest;
+    for (int p = i + 1; p < m; ++p) {
+      column = maximum(column, absolute(l[static_cast<int64_t>(p) * k + i]));
+    }
+    small = mask_or(small, pivot <= splat<V>(T(1) / 1024) * column);
+  }
+  for (int i = 0; i < k && any_lane(small); ++i) {
     for (int j = i + 1; j < k; ++j) {
       V bound = V();
       for (int p = i; p < m; ++p) {
@@ -281,7 +289,7 @@ inline void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_ba
 }
 
 // Cotangent of A from those of L and Q: of L alone in the lanes with q_bar = 0, and zero where
-// l_bar is zero too, whatever A. `work` holds lq_adjoint_work_size numbers.
+// l_bar is zero too, whatever A. a_bar may be q_bar. `work` holds lq_adjoint_work_size numbers.
 inline int64_t lq_adjoint_work_size(int64_t m, int64_t n) {
   const int64_t k = std::min(m, n);
   return m * n + m * k + 2 * k * k;

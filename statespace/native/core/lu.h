@@ -118,9 +118,9 @@ inline void factorise_columns(N n, B first, E last, V* x, V* pivots) {
   }
 }
 
-// Columns factorised at a time, before the rest of the matrix hears of them.
+// Columns of LU factorised at a time, before the rest of the matrix hears of them.
 template <class V>
-constexpr int kPanel = kLanes<V> > 1 ? 8 : 32;
+constexpr int kLuColumns = kLanes<V> > 1 ? 8 : 32;
 
 // PA = LU in place: U in the upper triangle of x[n, n], L, with ones on its diagonal, below. Step j
 // exchanged rows j and pivots[j].
@@ -129,9 +129,9 @@ inline void factorise(N n, V* x, V* pivots) {
   if constexpr (!std::is_same_v<N, int>) {
     factorise_columns(n, Fixed<0>(), n, x, pivots);
   } else {
-    V corner[kPanel<V> * kPanel<V>];
-    for (int first = 0; first < n; first += kPanel<V>) {
-      const int last = std::min(n, first + kPanel<V>), width = last - first, left = n - last;
+    V corner[kLuColumns<V> * kLuColumns<V>];
+    for (int first = 0; first < n; first += kLuColumns<V>) {
+      const int last = std::min(n, first + kLuColumns<V>), width = last - first, left = n - last;
       factorise_columns(n, first, last, x, pivots);
       if (left == 0) break;
       for (int i = 0; i < width; ++i) {
@@ -386,7 +386,7 @@ template <class V, class N>
 inline void determinant_adjoint(N n, const V* a, const V& det_bar, V* a_bar, V* work) {
   if (n == 0) return;
   if constexpr (kLanes<V> == 1) {
-    if (n > kPanel<V> && cofactors_from_inverse(n, a, det_bar, a_bar, work)) return;
+    if (n > kLuColumns<V> && cofactors_from_inverse(n, a, det_bar, a_bar, work)) return;
   }
   const int last = n - 1;
   V *const lu = work, *const y = lu + n * n, *const p = y + n * n, *const q = p + n;

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/matrix.h"
+#include "core/transpose.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
@@ -61,9 +62,12 @@ inline void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j,
     for (int s = 0; s < C; ++s) y[s] = load_register<U>(&b(l, j + s * kWidth));
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const U x = spread<U>(into == Into::kSubtract ? -a(i + r, l) : a(i + r, l));
+      const U x = spread<U>(a(i + r, l));
 #pragma GCC unroll 4
-      for (int s = 0; s < C; ++s) sums[r][s] = mul_add(x, y[s], sums[r][s]);
+      for (int s = 0; s < C; ++s) {
+        sums[r][s] = into == Into::kSubtract ? neg_mul_add(x, y[s], sums[r][s])
+                                             : mul_add(x, y[s], sums[r][s]);
+      }
     }
   }
 #pragma GCC unroll 4
@@ -76,6 +80,10 @@ inline void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j,
     }
   }
 }
+
+// Registers of a row that one tile of four rows takes: what the processor has registers for.
+template <class V>
+constexpr int kTileColumns = kVectorBytes == 64 ? 4 : 3;
 
 // R rows of C in the columns j ... columns - 1: a few registers at a time, then one, then single
 // numbers.
@@ -94,7 +102,7 @@ inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, cons
       }
     }
   }
-  constexpr int kColumns = R == 1 ? 4 : 3;
+  constexpr int kColumns = R == 1 ? 4 : kTileColumns<V>;
   for (; j + kColumns <= columns; j += kColumns) {
     multiply_tile<into, part, R, kColumns, V>(k, a, i, b, j, c, stride);
   }
@@ -126,6 +134,30 @@ inline void pack(int rows, int columns, const View<V>& x, V* packed) {
 #pragma GCC unroll 24
       for (int j = 0; j < width; ++j) packed[i * width + j] = from[j];
     }
+  } else if constexpr (kLanes<V> == 1) {
+    // Squares of K columns, transposed in registers.
+    using U = Vector<V>;
+    constexpr int kNumbers = kLanes<U>, K = width < kNumbers ? width : kNumbers;
+    int i = 0;
+    for (; x.row == 1 && i + kNumbers <= rows; i += kNumbers) {
+      for (int j = 0; j < width; j += K) {
+        U block[K];
+#pragma GCC unroll 16
+        for (int c = 0; c < K; ++c) block[c] = load_register<U>(&x(i, j + c));
+        transpose_segments<K>(block);
+#pragma GCC unroll 16
+        for (int r = 0; r < K; ++r) {
+          V* places[kNumbers];
+          for (int s = 0; s < kNumbers / K; ++s) {
+            places[s] = packed + static_cast<int64_t>(i + s * K + r) * width + j;
+          }
+          store_segments<K>(block[r], 0, 1, 0, kNumbers / K, places);
+        }
+      }
+    }
+    for (; i < rows; ++i) {
+      for (int j = 0; j < width; ++j) packed[i * width + j] = x(i, j);
+    }
   } else {
     for (int j = 0; j < width; ++j) {  // reads run along what is contiguous in x
       const V* const from = &x(0, j);
@@ -136,8 +168,8 @@ inline void pack(int rows, int columns, const View<V>& x, V* packed) {
 
 // The product of sizes beyond a few registers: blocks of A and panels of B are copied to where they
 // follow each other in memory, as in Goto & van de Geijn, Anatomy of High-Performance Matrix
-// Multiplication, ACM TOMS 34(3), 2008.
-template <Into into, class V>
+// Multiplication, ACM TOMS 34(3), 2008. With Part::kLower tiles above the diagonal are left out.
+template <Into into, Part part, class V>
 __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V>& a,
                                                const View<V>& b, V* c, int64_t stride) {
   using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
@@ -155,13 +187,17 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
                 packed_a + group * static_cast<int64_t>(depth));
       }
       for (int j = 0; j < n; j += kWidth) {
+        if (part == Part::kLower && j >= i + block) break;
         const int columns = std::min(kWidth, n - j);
         pack<kWidth>(depth, columns, View<V>{&b(l, j), b.row, b.column}, packed_b);
         const View<V> y = rows<V>(packed_b, kWidth);
         for (int group = 0; group < block; group += 4) {
           const View<V> x = {packed_a + group * static_cast<int64_t>(depth), 1, 4};
           V* const corner = c + (i + group) * stride + j;
-          if (columns == kWidth && group + 4 <= block) {
+          const int last = i + group + 3 - j;  // column of the last row's diagonal, from j on
+          if (part == Part::kLower && last < 0) continue;
+          const bool crossed = part == Part::kLower && last - 3 < kWidth - 1;
+          if (columns == kWidth && group + 4 <= block && !crossed) {
             if (into == Into::kSet && l == 0) {
               multiply_tile<Into::kSet, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, corner, stride);
             } else {
@@ -170,18 +206,27 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
             }
             continue;
           }
-          // At the rim, through a whole tile beside it.
-          V tile[4 * kWidth] = {};
+          // At the rim and on the diagonal, through a whole tile beside it.
+          V tile[4 * kWidth];
           const int height = std::min(4, block - group);
-          if (into != Into::kSet || l > 0) {
+          if (columns == kWidth && height == 4) {
+#pragma GCC unroll 4
+            for (int r = 0; r < 4; ++r) std::copy_n(corner + r * stride, kWidth, tile + r * kWidth);
+          } else {
+            std::fill_n(tile, 4 * kWidth, V());
             for (int r = 0; r < height; ++r) {
-              for (int s = 0; s < columns; ++s) tile[r * kWidth + s] = corner[r * stride + s];
+              std::copy_n(corner + r * stride, columns, tile + r * kWidth);
             }
           }
-          constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
-          multiply_tile<more, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, tile, kWidth);
+          if (into == Into::kSet && l == 0) {
+            multiply_tile<Into::kSet, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, tile, kWidth);
+          } else {
+            constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
+            multiply_tile<more, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, tile, kWidth);
+          }
           for (int r = 0; r < height; ++r) {
-            for (int s = 0; s < columns; ++s) corner[r * stride + s] = tile[r * kWidth + s];
+            const int end = crossed ? std::min(columns, last - 3 + r + 1) : columns;
+            std::copy_n(tile + r * kWidth, end > 0 ? end : 0, corner + r * stride);
           }
         }
       }
@@ -199,32 +244,22 @@ inline bool worth_packing(int m, int n, int k, const View<V>& b) {
   return work > (b.column == 1 ? 48 * 48 * 48 : 8 * 8 * 8);
 }
 
-// The product without copies. Sizes that are constants are small: their loops are unrolled, and one
-// row at a time will do.
+// Whether N is a constant of at most four.
+template <class N>
+constexpr bool is_small = false;
+template <int N>
+constexpr bool is_small<Fixed<N>> = N >= 1 && N <= 4;
+
+// The product without copies, four rows at a time; few rows whose number is a constant at once.
 template <Into into, Part part, class V, class M, class N, class K>
 inline void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V* c,
                             int64_t stride) {
-  int i = 0;
-  if constexpr (std::is_same_v<M, int>) {
-    for (; i + 4 <= m; i += 4) multiply_row_block<into, part, 4>(n, k, a, i, b, c, stride);
-  }
-  for (; i < m; ++i) multiply_row_block<into, part, 1>(n, k, a, i, b, c, stride);
-}
-
-// The lower triangle of one block on the diagonal. Outside lanes the whole block is computed,
-// beside C, since registers of neighbouring numbers would cross the diagonal.
-constexpr int kDiagonalBlock = 24;
-
-template <Into into, class V>
-inline void multiply_corner(int n, int k, const View<V>& a, const View<V>& b, V* c,
-                            int64_t stride) {
-  if constexpr (kLanes<V> > 1) {
-    multiply_direct<into, Part::kLower>(n, n, k, a, b, c, stride);
+  if constexpr (is_small<M>) {
+    multiply_row_block<into, part, static_cast<int>(M{})>(n, k, a, 0, b, c, stride);
   } else {
-    V block[kDiagonalBlock * kDiagonalBlock] = {};
-    for (int i = 0; i < n; ++i) std::copy(c + i * stride, c + i * stride + i + 1, block + i * n);
-    multiply_packed<into>(n, n, k, a, b, block, n);
-    for (int i = 0; i < n; ++i) std::copy(block + i * n, block + i * n + i + 1, c + i * stride);
+    int i = 0;
+    for (; i + 4 <= m; i += 4) multiply_row_block<into, part, 4>(n, k, a, i, b, c, stride);
+    for (; i < m; ++i) multiply_row_block<into, part, 1>(n, k, a, i, b, c, stride);
   }
 }
 
@@ -239,17 +274,7 @@ template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, clas
 inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c, int64_t stride) {
   if constexpr (std::is_same_v<M, int> && std::is_same_v<N, int> && std::is_same_v<K, int>) {
     if (worth_packing(m, n, k, b)) {
-      if constexpr (part == Part::kAll) {
-        return multiply_packed<into>(m, n, k, a, b, c, stride);
-      } else {
-        if (n <= kDiagonalBlock) return multiply_corner<into>(n, k, a, b, c, stride);
-        const int n1 = (n / 2 + 11) / 12 * 12, n2 = n - n1;
-        const View<V> a2 = {&a(n1, 0), a.row, a.column}, b2 = {&b(0, n1), b.row, b.column};
-        multiply<into, part>(n1, n1, k, a, b, c, stride);
-        multiply<into>(n2, n1, k, a2, b, c + n1 * stride, stride);
-        multiply<into, part>(n2, n2, k, a2, b2, c + n1 * stride + n1, stride);
-        return;
-      }
+      return multiply_packed<into, part>(m, n, k, a, b, c, stride);
     }
   }
   multiply_direct<into, part>(m, n, k, a, b, c, stride);

@@ -40,7 +40,7 @@ inline V psd_cholesky(int n, const V* a, V* l, V* work) {
   using T = ScalarOf<V>;
   constexpr T kEps = std::numeric_limits<T>::epsilon();
   const V negligible = splat<V>(T(8) * static_cast<T>(n) * kEps);
-  const V suspicious = splat<V>(std::sqrt(kEps));
+  const V suspicious = splat<V>(std::cbrt(kEps));
   const V most = splat<V>(std::numeric_limits<T>::max()), one = splat<V>(T(1));
   V* const left = work + n;  // what is left of the diagonal
   V info = V();
@@ -50,9 +50,9 @@ inline V psd_cholesky(int n, const V* a, V* l, V* work) {
     for (int j = i + 1; j < n; ++j) l[i * n + j] = V();
   }
   for (int j = 0; j < n; ++j) {
-    const int first = j / kLargestBlock * kLargestBlock;  // of the block of columns
+    const int first = j / kSmallBlock * kSmallBlock;  // of the block of columns
     if (first == j) {
-      const int width = std::min<int>(kLargestBlock, n - j), below = j + width;
+      const int width = std::min<int>(kSmallBlock, n - j), below = j + width;
       multiply<Into::kSubtract, Part::kLower>(width, width, j, rows<V>(l + j * n, n),
                                               transposed<V>(l + j * n, n), l + j * n + j, n);
       multiply<Into::kSubtract>(n - below, width, j, rows<V>(l + below * n, n),
@@ -94,8 +94,31 @@ inline V psd_cholesky(int n, const V* a, V* l, V* work) {
   return info;
 }
 
+// The lower triangle of L' X for lower-triangular l[n, n] and x[n, n], of which only that triangle
+// matters. out may not be x.
+template <class V, class N>
+inline void lower_of_transposed_product(N n, const V* l, const V* x, V* out) {
+  for (int i = 0; i < n; i += kSmallBlock) {
+    const int end = std::min<int>(n, i + kSmallBlock);
+    for (int r = i; r < end; ++r) {
+      for (int j = 0; j <= r; ++j) {
+        V sum = V();
+        for (int k = r; k < end; ++k) sum = mul_add(l[k * n + r], x[k * n + j], sum);
+        out[r * n + j] = sum;
+      }
+    }
+    if (end == n) break;
+    // Rows of L and X below the block; up to its last column, which costs little.
+    multiply<Into::kAdd>(end - i, i, n - end, transposed<V>(l + end * n + i, n),
+                         rows<V>(x + end * n, n), out + i * n, n);
+    multiply<Into::kAdd, Part::kLower>(end - i, end - i, n - end, transposed<V>(l + end * n + i, n),
+                                       rows<V>(x + end * n + i, n), out + i * n + i, n);
+  }
+}
+
 // Cotangent a_bar[n, n] of A from that of L, for changes of A that keep the zero pivots (derivation
-// beside `adjoint_reference` in linalg_ops/psd_cholesky.py). `work` holds 3 n^2 numbers.
+// beside `adjoint_reference` in linalg_ops/psd_cholesky.py). a_bar may be l_bar; `work` holds 3 n^2
+// numbers.
 template <class V>
 inline void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V* work) {
   Mask<V> singular = V() != V();
@@ -105,6 +128,7 @@ inline void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V*
   V* const right = left + n * n;
   V* const dependent = right + n * n;  // cotangents of the rows with a zero pivot
   const V half = splat<V>(ScalarOf<V>(0.5));
+  const Mask<V> unused = all_zero(n * n, l_bar);
   for (int i = 0; i < n; ++i) {
     const Mask<V> zero = l[i * n + i] == V();
     for (int j = 0; j < n; ++j) left[i * n + j] = right[i * n + j] = dependent[i * n + j] = V();
@@ -130,7 +154,7 @@ inline void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V*
     }
   }
   mirror(n, a_bar);
-  zero_lanes(n * n, all_zero(n * n, l_bar), a_bar);
+  zero_lanes(n * n, unused, a_bar);
 }
 
 }  // namespace STATESPACE_ISA

@@ -21,10 +21,15 @@
 #define STATESPACE_ISA baseline
 #endif
 
+// For functions whose arguments are to stay in registers, however much the compiler has inlined.
+#define STATESPACE_ALWAYS_INLINE inline __attribute__((always_inline))
+
 namespace statespace {
 namespace STATESPACE_ISA {
 
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 #else
 constexpr int kVectorBytes = 16;
@@ -152,6 +157,11 @@ inline M mask_not(const M& a) {
 inline bool any_lane(bool a) { return a; }
 template <class M>
 inline bool any_lane(const M& a) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)a, (__m512i)a) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_epi8((__m256i)a) != 0;
+#endif
   uint64_t words[sizeof(M) / sizeof(uint64_t)], any = 0;
   std::memcpy(words, &a, sizeof a);
   for (const uint64_t word : words) any |= word;
@@ -178,23 +188,35 @@ inline double mul_add(double a, double b, double c) {
 #endif
 }
 inline Vector<float> mul_add(Vector<float> a, Vector<float> b, Vector<float> c) {
-#if defined(__FMA__)
+#if defined(__AVX512F__)
+  return (Vector<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
   return (Vector<float>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
   return a * b + c;
 #endif
 }
 inline Vector<double> mul_add(Vector<double> a, Vector<double> b, Vector<double> c) {
-#if defined(__FMA__)
+#if defined(__AVX512F__)
+  return (Vector<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
   return (Vector<double>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 #else
   return a * b + c;
 #endif
 }
 
-// c - a * b.
+// c - a * b, likewise.
 template <class V>
 inline V neg_mul_add(const V& a, const V& b, const V& c) {
+#if defined(__AVX512F__)
+  // Not from `mul_add`: there, g++ computes -a first.
+  if constexpr (kLanes<V> > 1 && sizeof(ScalarOf<V>) == 4) {
+    return (V)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  } else if constexpr (kLanes<V> > 1) {
+    return (V)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+  }
+#endif
   return mul_add(-a, b, c);
 }
 
@@ -202,7 +224,13 @@ inline float square_root(float x) { return __builtin_sqrtf(x); }
 inline double square_root(double x) { return __builtin_sqrt(x); }
 template <class V>
 inline V square_root(const V& x) {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  if constexpr (sizeof(ScalarOf<V>) == 4) {
+    return (V)_mm512_maskz_sqrt_ps(-1, (__m512)x);
+  } else {
+    return (V)_mm512_maskz_sqrt_pd(-1, (__m512d)x);
+  }
+#elif defined(__AVX2__)
   if constexpr (sizeof(ScalarOf<V>) == 4) {
     return (V)_mm256_sqrt_ps((__m256)x);
   } else {

@@ -36,35 +36,68 @@ inline Reciprocal<V> reciprocal(const V& d) {
   return {select<V>(zero, one, d), select<V>(zero, V(), one / d), mask_or(exact, zero)};
 }
 
-// Solves for C neighbouring columns of X, each a register, with the few rows of one diagonal block.
-template <int C, class U, class V, class N>
-inline void substitute_columns(N n, const View<V>& t, const Reciprocal<V>* diagonal, bool all_exact,
-                               Order order, V* x, int64_t row, int64_t column) {
-  for (int step = 0; step < n; ++step) {
-    const int i = order == Order::kForward ? step : n - 1 - step;
-    U sums[C];
+// Rows i ... i + R - 1 of T X = B, T lower triangular, in C registers of each row of X, which lie
+// `column` numbers apart: less what the rows before them contribute, then the triangle on the
+// diagonal. `diagonal` holds the reciprocals of these rows.
+template <int R, int C, class U, class V>
+inline void substitute_tile(int i, const View<V>& t, const Reciprocal<V>* diagonal, bool all_exact,
+                            V* x, int64_t row, int64_t column) {
+  V* const corner = x + i * row;
+  U sums[R][C];
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) sums[c] = load_register<U>(x + i * row + c * column);
-    for (int before = 0; before < step; ++before) {
-      const int p = order == Order::kForward ? before : n - 1 - before;
-      const U factor = spread<U>(-t(i, p));
+  for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) {
-        sums[c] = mul_add(factor, load_register<U>(x + p * row + c * column), sums[c]);
-      }
+    for (int c = 0; c < C; ++c) sums[r][c] = load_register<U>(corner + r * row + c * column);
+  }
+  for (int p = 0; p < i; ++p) {
+    U y[C];
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) y[c] = load_register<U>(x + p * row + c * column);
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const U factor = spread<U>(t(i + r, p));
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) sums[r][c] = neg_mul_add(factor, y[c], sums[r][c]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < r; ++p) {
+      const U factor = spread<U>(t(i + r, i + p));
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) sums[r][c] = neg_mul_add(factor, sums[p][c], sums[r][c]);
     }
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       if (all_exact) {
-        sums[c] = sums[c] * spread<U>(diagonal[i].inverse);
+        sums[r][c] = sums[r][c] * spread<U>(diagonal[r].inverse);
       } else if constexpr (sizeof(U) == sizeof(V)) {
-        sums[c] = diagonal[i].divide(sums[c]);
+        sums[r][c] = diagonal[r].divide(sums[r][c]);
       } else {
-        sums[c] = diagonal[i].exact ? sums[c] * spread<U>(diagonal[i].inverse)
-                                    : sums[c] / spread<U>(diagonal[i].diagonal);
+        sums[r][c] = diagonal[r].exact ? sums[r][c] * spread<U>(diagonal[r].inverse)
+                                       : sums[r][c] / spread<U>(diagonal[r].diagonal);
       }
-      store_register(sums[c], x + i * row + c * column);
+      store_register(sums[r][c], corner + r * row + c * column);
     }
+  }
+}
+
+// All rows of a column of registers, four at a time.
+template <int C, class U, class V, class N>
+inline void substitute_columns(N n, const View<V>& t, const Reciprocal<V>* diagonal, bool all_exact,
+                               V* x, int64_t row, int64_t column) {
+  int i = 0;
+  for (; i + 4 <= n; i += 4) {
+    substitute_tile<4, C, U>(i, t, diagonal + i, all_exact, x, row, column);
+  }
+  switch (n - i) {
+    case 3:
+      return substitute_tile<3, C, U>(i, t, diagonal + i, all_exact, x, row, column);
+    case 2:
+      return substitute_tile<2, C, U>(i, t, diagonal + i, all_exact, x, row, column);
+    case 1:
+      return substitute_tile<1, C, U>(i, t, diagonal + i, all_exact, x, row, column);
   }
 }
 
@@ -84,12 +117,18 @@ void substitute_halves(int n, int k, const View<V>& t, Order order, V* x, int64_
                        int64_t column);
 
 // The rows of one diagonal block: at most kLargestBlock.
-constexpr int kLargestBlock = 8;
+template <class V>
+constexpr int kLargestBlock = kLanes<V> == 1 ? 32 : 16;
 
 template <ZeroPivot pivots, class V, class N, class K>
-inline void substitute_block(N n, K k, const View<V>& t, Order order, V* x, int64_t row,
-                             int64_t column) {
-  Reciprocal<V> diagonal[kLargestBlock];
+inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row, int64_t column) {
+  if (n == 0) return;
+  if (order == Order::kBackward) {  // the same from the other end
+    t = {&t(n - 1, n - 1), -t.row, -t.column};
+    x += (n - 1) * row;
+    row = -row;
+  }
+  Reciprocal<V> diagonal[kLargestBlock<V>];
   bool all_exact = true;
   for (int i = 0; i < n; ++i) {
     diagonal[i] = reciprocal<pivots>(t(i, i));
@@ -98,28 +137,38 @@ inline void substitute_block(N n, K k, const View<V>& t, Order order, V* x, int6
   int j = 0;
   if constexpr (kLanes<V> == 1) {
     using U = Vector<V>;
-    constexpr int kWidth = 2 * kLanes<U>;
-    for (; j + kWidth <= k; j += kWidth) {
-      if (column == 1) {
-        substitute_columns<2, U>(n, t, diagonal, all_exact, order, x + j, row, kLanes<U>);
-        continue;
+    constexpr int kWidth = kLanes<U>;
+    V block[kLargestBlock<V> * 3 * kWidth];
+    for (int width; j + kWidth <= k; j += width) {
+      V* corner = x + j * column;
+      int64_t stride = row;
+      width = j + 3 * kWidth <= k ? 3 * kWidth : kWidth;
+      if (column != 1) {  // transposed, so that neighbours in a row are neighbours
+        for (int c = 0; c < width; ++c) {
+          for (int i = 0; i < n; ++i) block[i * width + c] = corner[i * row + c * column];
+        }
+        corner = block;
+        stride = width;
       }
-      V block[kLargestBlock * kWidth];  // transposed, so that neighbours in a row are neighbours
-      V* const corner = x + j * column;
-      for (int c = 0; c < kWidth; ++c) {
-        for (int i = 0; i < n; ++i) block[i * kWidth + c] = corner[i * row + c * column];
+      if (width > kWidth) {
+        substitute_columns<3, U>(n, t, diagonal, all_exact, corner, stride, kWidth);
+      } else {
+        substitute_columns<1, U>(n, t, diagonal, all_exact, corner, stride, kWidth);
       }
-      substitute_columns<2, U>(n, t, diagonal, all_exact, order, block, kWidth, kLanes<U>);
-      for (int c = 0; c < kWidth; ++c) {
-        for (int i = 0; i < n; ++i) corner[i * row + c * column] = block[i * kWidth + c];
+      if (column != 1) {
+        corner = x + j * column;
+        for (int c = 0; c < width; ++c) {
+          for (int i = 0; i < n; ++i) corner[i * row + c * column] = block[i * width + c];
+        }
       }
     }
   }
-  for (; j + 4 <= k; j += 4) {
-    substitute_columns<4, V>(n, t, diagonal, all_exact, order, x + j * column, row, column);
+  constexpr int kColumns = kTileColumns<V>;
+  for (; j + kColumns <= k; j += kColumns) {
+    substitute_columns<kColumns, V>(n, t, diagonal, all_exact, x + j * column, row, column);
   }
   for (; j < k; ++j) {
-    substitute_columns<1, V>(n, t, diagonal, all_exact, order, x + j * column, row, column);
+    substitute_columns<1, V>(n, t, diagonal, all_exact, x + j * column, row, column);
   }
 }
 
@@ -130,11 +179,17 @@ inline void substitute_block(N n, K k, const View<V>& t, Order order, V* x, int6
 template <ZeroPivot pivots = ZeroPivot::kDivide, class V, class N, class K>
 inline void substitute(N n, K k, const View<V>& t, Order order, V* x, int64_t row, int64_t column) {
   if constexpr (std::is_same_v<N, int>) {
-    if (n > kLargestBlock) {
+    if (n > kLargestBlock<V>) {
       return substitute_halves<pivots>(n, static_cast<int>(k), t, order, x, row, column);
     }
   }
   substitute_block<pivots>(n, k, t, order, x, row, column);
+}
+
+// Where a triangle is cut in two: whole blocks come first.
+template <class V>
+inline int first_half(int n) {
+  return (n / 2 + kLargestBlock<V> - 1) / kLargestBlock<V> * kLargestBlock<V>;
 }
 
 template <ZeroPivot pivots, class V>
@@ -142,7 +197,7 @@ __attribute__((noinline)) void substitute_halves(int n, int k, const View<V>& t,
                                                  int64_t row, int64_t column) {
   const bool forward = order == Order::kForward;
   // The half solved first comes first in memory with kForward, last with kBackward.
-  const int half = (n / 2 + kLargestBlock - 1) / kLargestBlock * kLargestBlock;
+  const int half = first_half<V>(n);
   const int n1 = forward ? half : n - half, n2 = n - n1;
   const View<V> t11 = t, t22 = {&t(n1, n1), t.row, t.column};
   V* const x2 = x + n1 * row;
@@ -178,18 +233,49 @@ inline Strides strides(TriangularSides sides, N n, int k) {
   return sides.right ? Strides{1, static_cast<int>(n)} : Strides{k, 1};
 }
 
+// The lanes in which some of x[count] is infinite or NaN.
+template <class V>
+inline Mask<V> any_not_finite(int64_t count, const V* x) {
+  using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
+  constexpr int kWidth = sizeof(U) / sizeof(V);
+  U probe = U();
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) {
+    const U y = load_register<U>(x + i);
+    probe = probe + (y - y);
+  }
+  V rest = V();
+  for (; i < count; ++i) rest = rest + (x[i] - x[i]);
+  if constexpr (kLanes<V> == 1) {
+    return rest != V() || any_lane(probe != U());
+  } else {
+    return mask_or(rest != V(), probe != V());
+  }
+}
+
+// The lanes in which a triangular l[n, n] has a zero on its diagonal, or a number that is not
+// finite.
+template <class V, class N>
+inline Mask<V> singular(N n, const V* l, bool lower) {
+  Mask<V> found = V() != V();
+  for (int i = 0; i < n; ++i) {
+    const V* const row = l + static_cast<int64_t>(i) * n;
+    found = mask_or(found, mask_or(row[i] == V(),
+                                   any_not_finite(lower ? i + 1 : n - i, lower ? row : row + i)));
+  }
+  return found;
+}
+
 // x = b solved, for l[n, n] and b, x[n, k], or [k, n] on the right side. NaN throughout in the
-// lanes where the diagonal of l has a zero. x may be b.
+// lanes where l is singular. x may be b.
 template <class V, class N>
 inline void triangular_solve(N n, int k, TriangularSides sides, const V* l, const V* b, V* x) {
-  Mask<V> singular = V() != V();
-  for (int i = 0; i < n; ++i) singular = mask_or(singular, l[i * n + i] == V());
   const int64_t count = static_cast<int64_t>(n) * k;
   if (x != b) std::copy(b, b + count, x);
   const View<V> t = sides.transposed() ? transposed(l, n) : rows(l, n);
   const Strides layout = strides(sides, n, k);
   substitute(n, k, t, sides.order(), x, layout.row, layout.column);
-  spoil_lanes(count, singular, x);
+  spoil_lanes(count, singular(n, l, sides.lower), x);
 }
 
 // The triangle of A B' for A[n, k] and B[n, k] with common strides; what is outside becomes zero.
@@ -208,12 +294,12 @@ inline void triangle_of_product(N n, int k, bool lower, const V* a, const V* b, 
 
 // Cotangents of L and B from that of X (derivation beside `adjoint_reference` in
 // linalg_ops/triangular.py): b_bar = op(L)^-T x_bar, and l_bar = -b_bar x', or its transpose,
-// within the triangle of L.
+// within the triangle of L. b_bar may be x_bar, and l_bar may be l.
 template <class V, class N>
 inline void triangular_solve_adjoint(N n, int k, TriangularSides sides, const V* l, const V* x,
                                      const V* x_bar, V* l_bar, V* b_bar) {
-  triangular_solve(n, k, {sides.lower, !sides.adjoint, sides.right}, l, x_bar, b_bar);
   const Mask<V> unused = all_zero(static_cast<int64_t>(n) * k, x_bar);
+  triangular_solve(n, k, {sides.lower, !sides.adjoint, sides.right}, l, x_bar, b_bar);
   // Seen as T Y = C, with Y and C the possibly transposed X and B, T_bar = -C_bar Y'.
   const V* const left = sides.transposed() ? x : b_bar;
   const V* const right = sides.transposed() ? b_bar : x;
@@ -229,8 +315,9 @@ inline void multiply_triangle(N n, int k, const View<V>& t, Order order, const V
                               Strides layout) {
   const bool forward = order == Order::kForward;
   set_zero(static_cast<int64_t>(n) * k, x);
-  for (int i = 0; i < n; i += kLargestBlock) {
-    const int rows = std::min<int>(kLargestBlock, n - i);
+  constexpr int kStep = 8;
+  for (int i = 0; i < n; i += kStep) {
+    const int rows = std::min<int>(kStep, n - i);
     V* const x_i = x + i * layout.row;
     for (int r = i; r < i + rows; ++r) {
       for (int p = forward ? i : r; p <= (forward ? r : i + rows - 1); ++p) {

@@ -58,8 +58,8 @@ typedef struct {
   int32_t (*run)(int32_t op, const StatespaceTensor* inputs, const StatespaceTensor* outputs,
                  const uint8_t* attrs, char* message, size_t message_size);
 
-  // Name of the instruction set the kernels run on ("avx2", "baseline") and size of the thread
-  // pool.
+  // Name of the instruction set the kernels run on ("avx512", "avx2", "baseline") and size of the
+  // thread pool.
   const char* (*simd_level)(void);
   int32_t (*num_threads)(void);
   void (*set_num_threads)(int32_t num_threads);

@@ -18,31 +18,82 @@ constexpr int kLargestUnrolled = 4;
 // Items whose largest operand has at most this many numbers go side by side, a lone item too: which
 // of the two ways an item goes, and so every bit of its results, depends on its own size alone.
 // Larger items go one by one, and the core vectorises within each.
-constexpr int64_t kLargestInLanes = 64 * 64;
+constexpr int64_t kUsuallyInLanes = 64 * 64;
 
-// Runs Op on one group. Op provides
+// An Op provides
 //   static int64_t work_size(const Call&): numbers of scratch per item
 //   static double flops(const Call&): per item, about
 //   template <class V> static void compute(const Call&, const V* const* in, V* const* out, V* work)
+// and may provide
+//   static constexpr int64_t kLargestInLanes: another bound than kUsuallyInLanes
+//   static int in_place(int output): the input in whose place the output is computed in lanes where
+//     their sizes agree, or -1; the less there is, the more of it stays in the nearest cache.
+template <class Op, class = void>
+constexpr int64_t kLargestInLanes = kUsuallyInLanes;
+template <class Op>
+constexpr int64_t kLargestInLanes<Op, std::void_t<decltype(Op::kLargestInLanes)>> =
+    Op::kLargestInLanes;
+
+template <class Op, class = void>
+struct Places {
+  static int of(int) { return -1; }
+};
+template <class Op>
+struct Places<Op, std::void_t<decltype(Op::in_place(0))>> {
+  static int of(int output) { return Op::in_place(output); }
+};
+
+// Runs Op on items begin ... end - 1: groups in lanes through scratch memory, the same for all of
+// them; single items where they are, but for what the kernel has as numbers and TensorFlow as
+// int32.
 template <class V, class Op>
-void run_group(const Call& call, const Group<V>& group) {
-  int64_t total = Op::work_size(call);
-  for (int i = 0; i < call.num_inputs; ++i) total += call.inputs[i].core_size;
-  for (int i = 0; i < call.num_outputs; ++i) total += call.outputs[i].core_size;
-  V* memory = static_cast<V*>(scratch((total + 1) * sizeof(V)));
-  const V* in[STATESPACE_MAX_OPERANDS] = {};
+void run_range(const Call& call, int64_t begin, int64_t end) {
+  using T = ScalarOf<V>;
+  constexpr bool kCopied = kLanes<V> > 1;
+  const auto copied = [](const Operand& operand) {
+    return kCopied || operand.dtype == STATESPACE_INT32;
+  };
+  int64_t total = Op::work_size(call) + 1;
+  for (int i = 0; i < call.num_inputs; ++i) total += kCopied ? call.inputs[i].core_size : 0;
+  for (int i = 0; i < call.num_outputs; ++i) {
+    total += copied(call.outputs[i]) ? call.outputs[i].core_size : 0;
+  }
+  V* memory = static_cast<V*>(scratch(total * sizeof(V)));
+  V* in[STATESPACE_MAX_OPERANDS] = {};
   V* out[STATESPACE_MAX_OPERANDS] = {};
+  const auto take = [&memory](const Operand& operand) {
+    V* const place = memory;
+    memory += operand.core_size;
+    return place;
+  };
   for (int i = 0; i < call.num_inputs; ++i) {
-    load(call.inputs[i], group, 0, memory);
-    in[i] = memory;
-    memory += call.inputs[i].core_size;
+    if (kCopied) in[i] = take(call.inputs[i]);
   }
   for (int i = 0; i < call.num_outputs; ++i) {
-    out[i] = memory;
-    memory += call.outputs[i].core_size;
+    if (!copied(call.outputs[i])) continue;
+    const int place = kCopied ? Places<Op>::of(i) : -1;
+    const bool fits = place >= 0 && call.inputs[place].core_size == call.outputs[i].core_size;
+    out[i] = fits ? in[place] : take(call.outputs[i]);
   }
-  Op::compute(call, in, out, memory);
-  for (int i = 0; i < call.num_outputs; ++i) store(call.outputs[i], group, 0, out[i]);
+  for (int64_t first = begin; first < end; first += kLanes<V>) {
+    const Group<V> group = {first, static_cast<int>(std::min<int64_t>(kLanes<V>, end - first))};
+    for (int i = 0; i < call.num_inputs; ++i) {
+      if constexpr (kCopied) {
+        load(call.inputs[i], group, 0, in[i]);
+      } else {
+        in[i] = call.inputs[i].item<T>(first);
+      }
+    }
+    if constexpr (!kCopied) {
+      for (int i = 0; i < call.num_outputs; ++i) {
+        if (!copied(call.outputs[i])) out[i] = call.outputs[i].item<T>(first);
+      }
+    }
+    Op::compute(call, in, out, memory);
+    for (int i = 0; i < call.num_outputs; ++i) {
+      if (copied(call.outputs[i])) store(call.outputs[i], group, 0, out[i]);
+    }
+  }
 }
 
 // True of an Op that says `static constexpr bool kOwnThreads = true`: its large items use threads
@@ -57,11 +108,7 @@ void run_groups(const Call& call, double bytes) {
   // Threads get whole groups, so that each but the last is full.
   const auto range = [](const void* opaque, int64_t begin, int64_t end) {
     const Call& call = *static_cast<const Call*>(opaque);
-    const int64_t last = std::min(end * kLanes<V>, call.batch);
-    for (int64_t first = begin * kLanes<V>; first < last; first += kLanes<V>) {
-      const int count = static_cast<int>(std::min<int64_t>(kLanes<V>, last - first));
-      run_group<V, Op>(call, Group<V>{first, count});
-    }
+    run_range<V, Op>(call, begin * kLanes<V>, std::min(end * kLanes<V>, call.batch));
   };
   if (kLanes<V> == 1 && kOwnThreads<Op>) return range(&call, 0, call.batch);
   // At about 5 GFLOP/s and 10 GB/s.
@@ -81,7 +128,7 @@ void run_batched(const Call& call) {
   count(call.inputs, call.num_inputs);
   count(call.outputs, call.num_outputs);
   const double bytes = static_cast<double>(total) * sizeof(T);
-  if (largest <= kLargestInLanes) {
+  if (largest <= kLargestInLanes<Op>) {
     run_groups<T, Op, Vector<T>>(call, bytes);
   } else {
     run_groups<T, Op, T>(call, bytes);

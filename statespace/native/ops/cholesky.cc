@@ -11,6 +11,7 @@ namespace {
 
 struct CholeskyOp {
   static int64_t work_size(const Call&) { return 0; }
+  static int in_place(int output) { return output == 0 ? 0 : -1; }  // of A
   static double flops(const Call& call) { return cube(call.size('n')) / 3; }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V*) {
@@ -20,6 +21,7 @@ struct CholeskyOp {
 
 struct CholeskyGradOp {
   static int64_t work_size(const Call&) { return 0; }
+  static int in_place(int) { return 1; }  // of the cotangent of L
   static double flops(const Call& call) { return 4 * cube(call.size('n')) / 3; }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V*) {
@@ -47,6 +49,7 @@ struct CholeskyInverseGradOp {
 
 struct CholeskySolveOp {
   static int64_t work_size(const Call&) { return 0; }
+  static int in_place(int) { return 1; }  // of B
   static double flops(const Call& call) {
     const double n = static_cast<double>(call.size('n'));
     return 2 * n * n * static_cast<double>(call.size('k'));
@@ -72,6 +75,7 @@ struct CholeskySolveGradOp {
 };
 
 struct PsdCholeskyOp : CholeskyOp {
+  static int in_place(int) { return -1; }  // the diagonal of A serves to the end
   static int64_t work_size(const Call& call) { return 2 * call.size('n'); }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {

@@ -40,6 +40,12 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceEighGrad",
      "eigenvalues[n] eigenvectors[n,n] eigenvalues_bar[n] eigenvectors_bar[n,n]", "a_bar[n,n]", "",
      ""},
+    // The gradient takes A for the sake of its own gradient alone.
+    {"StatespaceMatrixFunction", "a[n,n] exponent[]",
+     "x[n,n] info[]:int32 eigenvalues[n] eigenvectors[n,n]", "logarithm exponential", ""},
+    {"StatespaceMatrixFunctionGrad",
+     "a[n,n] exponent[] eigenvalues[n] eigenvectors[n,n] x_bar[n,n]", "a_bar[n,n]",
+     "logarithm exponential", ""},
     // General square matrices.
     {"StatespaceInverse", "a[n,n]", "x[n,n] info[]:int32", "", ""},
     {"StatespaceInverseGrad", "x[n,n] x_bar[n,n]", "a_bar[n,n]", "", ""},

@@ -1,5 +1,7 @@
-// The symmetric eigenvalue ops: what one item costs, and the call of the core.
+// The symmetric eigenvalue ops, and functions of symmetric matrices: what one item costs, and the
+// call of the core.
 #include "core/eigh.h"
+#include "core/matrix_function.h"
 
 #include "ops/batched.h"
 #include "ops/kernels.h"
@@ -64,24 +66,33 @@ bool eigh_by_lapack(int n, const T* a, T* lambda, T* v, T* work, T* info) {
   return true;
 }
 
+// Numbers of scratch of `eigenvalues`.
+int64_t eigenvalues_work_size(const Call& call) {
+  const int64_t n = call.size('n');
+  return n * n <= kUsuallyInLanes ? eigh_work_size(n) : syevd_work_size(n);
+}
+
+// Eigenvalues and eigenvectors by the core in lanes, by LAPACK beyond; returns the status.
+template <class V>
+V eigenvalues(const Call& call, const V* a, V* lambda, V* v, V* work) {
+  const int size = static_cast<int>(call.size('n'));
+  V info = V();
+  if constexpr (kLanes<V> == 1) {
+    if (!eigh_by_lapack(size, a, lambda, v, work, &info)) info = eigh(size, a, lambda, v, work);
+  } else {
+    with_size<kLargestUnrolled>(size, [&](auto n) { info = eigh(n, a, lambda, v, work); });
+  }
+  return info;
+}
+
 struct EighOp {
   static constexpr bool kOwnThreads = true;
-  static int64_t work_size(const Call& call) {
-    const int64_t n = call.size('n');
-    return n * n <= kLargestInLanes ? eigh_work_size(n) : syevd_work_size(n);
-  }
+  static int64_t work_size(const Call& call) { return eigenvalues_work_size(call); }
+  static int in_place(int output) { return output == 1 ? 0 : -1; }  // eigenvectors of A
   static double flops(const Call& call) { return 10 * cube(call.size('n')) + 100; }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
-    const int size = static_cast<int>(call.size('n'));
-    if constexpr (kLanes<V> == 1) {
-      if (!eigh_by_lapack(size, in[0], out[0], out[1], work, out[2])) {
-        *out[2] = eigh(size, in[0], out[0], out[1], work);
-      }
-    } else {
-      with_size<kLargestUnrolled>(size,
-                                  [&](auto n) { *out[2] = eigh(n, in[0], out[0], out[1], work); });
-    }
+    *out[2] = eigenvalues(call, in[0], out[0], out[1], work);
   }
 };
 
@@ -96,11 +107,41 @@ struct EighGradOp {
   }
 };
 
+Function function_kind(const Call& call) {
+  return call.attrs[0]   ? Function::kLogarithm
+         : call.attrs[1] ? Function::kExponential
+                         : Function::kPower;
+}
+
+struct MatrixFunctionOp {
+  static constexpr bool kOwnThreads = true;
+  static int64_t work_size(const Call& call) { return eigenvalues_work_size(call); }
+  static double flops(const Call& call) { return 13 * cube(call.size('n')) + 200; }
+  template <class V>
+  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+    eigenvalues(call, in[0], out[2], out[3], work);  // its failures are NaN
+    *out[1] = matrix_function(static_cast<int>(call.size('n')), function_kind(call), *in[1], out[2],
+                              out[3], out[0], work);
+  }
+};
+
+struct MatrixFunctionGradOp {
+  static int64_t work_size(const Call& call) { return 2 * call.size('n') * call.size('n'); }
+  static double flops(const Call& call) { return 7 * cube(call.size('n')) + 200; }
+  template <class V>
+  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+    matrix_function_adjoint(static_cast<int>(call.size('n')), function_kind(call), *in[1], in[2],
+                            in[3], in[4], out[0], work);
+  }
+};
+
 }  // namespace
 
 const KernelEntry kEighKernels[] = {
     batched_entry<EighOp>("StatespaceEigh"),
     batched_entry<EighGradOp>("StatespaceEighGrad"),
+    batched_entry<MatrixFunctionOp>("StatespaceMatrixFunction"),
+    batched_entry<MatrixFunctionGradOp>("StatespaceMatrixFunctionGrad"),
     {nullptr, nullptr, nullptr},
 };
 

@@ -38,43 +38,13 @@ inline void for_each_group(int64_t begin, int64_t end, bool in_lanes, bool even_
   }
 }
 
-// dst[count] = the numbers at src, of each lane's item.
-template <class V>
-inline void gather(const ScalarOf<V>* const* src, int64_t count, V* dst) {
-  constexpr int kWidth = kLanes<V>;
-  int64_t i = 0;
-  if constexpr (kWidth > 1) {
-    for (; i + kWidth <= count; i += kWidth) {
-      V block[kWidth];
-      for (int lane = 0; lane < kWidth; ++lane) std::memcpy(&block[lane], src[lane] + i, sizeof(V));
-      transpose_lanes(block);
-      for (int lane = 0; lane < kWidth; ++lane) dst[i + lane] = block[lane];
-    }
-  }
-  for (; i < count; ++i) {
-    V v = V();
-    for (int lane = 0; lane < kWidth; ++lane) set_lane(v, lane, src[lane][i]);
-    dst[i] = v;
-  }
-}
-
-// The reverse, for the first `num_items` lanes.
-template <class V>
-inline void scatter(const V* src, int64_t count, int num_items, ScalarOf<V>* const* dst) {
-  constexpr int kWidth = kLanes<V>;
-  int64_t i = 0;
-  if constexpr (kWidth > 1) {
-    for (; i + kWidth <= count; i += kWidth) {
-      V block[kWidth];
-      for (int lane = 0; lane < kWidth; ++lane) block[lane] = src[i + lane];
-      transpose_lanes(block);
-      for (int lane = 0; lane < num_items; ++lane) {
-        std::memcpy(dst[lane] + i, &block[lane], sizeof(V));
-      }
-    }
-  }
-  for (; i < count; ++i) {
-    for (int lane = 0; lane < num_items; ++lane) dst[lane][i] = get_lane(src[i], lane);
+// Where the items in the lanes of a group begin, `shift` numbers on.
+template <class T, class V>
+inline void locate(const Operand& operand, const Group<V>& group, int64_t shift, T** places) {
+  T* const data = static_cast<T*>(operand.data) + shift;
+  for (int lane = 0; lane < kLanes<V>; ++lane) {
+    const int64_t item = group.item(lane);
+    places[lane] = data + (operand.offsets ? operand.offsets[item] : item * operand.item_stride);
   }
 }
 
@@ -82,13 +52,10 @@ inline void scatter(const V* src, int64_t count, int num_items, ScalarOf<V>* con
 template <class V>
 inline void load(const Operand& operand, const Group<V>& group, int64_t step, V* dst) {
   using T = ScalarOf<V>;
-  const int64_t shift = step * operand.step_stride;
   const T* src[kLanes<V>];
-  bool same = true;
-  for (int lane = 0; lane < kLanes<V>; ++lane) {
-    src[lane] = operand.item<const T>(group.item(lane)) + shift;
-    same = same && src[lane] == src[0];
-  }
+  locate(operand, group, step * operand.step_stride, src);
+  bool same = operand.offsets != nullptr || operand.item_stride == 0;
+  for (int lane = 1; same && lane < kLanes<V>; ++lane) same = src[lane] == src[0];
   if (same) {
     for (int64_t i = 0; i < operand.core_size; ++i) dst[i] = splat<V>(src[0][i]);
   } else {
@@ -102,18 +69,17 @@ inline void store(const Operand& operand, const Group<V>& group, int64_t step, c
   using T = ScalarOf<V>;
   const int64_t shift = step * operand.step_stride;
   if (operand.dtype == STATESPACE_INT32) {
-    for (int lane = 0; lane < group.count; ++lane) {
-      int32_t* const dst = operand.item<int32_t>(group.first + lane) + shift;
-      for (int64_t i = 0; i < operand.core_size; ++i) {
-        dst[i] = static_cast<int32_t>(get_lane(src[i], lane));
+    int32_t* dst[kLanes<V>];
+    locate(operand, group, shift, dst);
+    for (int64_t i = 0; i < operand.core_size; ++i) {
+      for (int lane = 0; lane < group.count; ++lane) {
+        dst[lane][i] = static_cast<int32_t>(get_lane(src[i], lane));
       }
     }
     return;
   }
   T* dst[kLanes<V>];
-  for (int lane = 0; lane < group.count; ++lane) {
-    dst[lane] = operand.item<T>(group.first + lane) + shift;
-  }
+  locate(operand, group, shift, dst);
   scatter(src, operand.core_size, group.count, dst);
 }
 

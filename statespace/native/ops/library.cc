@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <new>
 
 #include "ops/kernels.h"
@@ -20,12 +21,25 @@ struct KernelSet {
 
 #define STATESPACE_BASELINE_TABLE(family) baseline::k##family##Kernels,
 #define STATESPACE_AVX2_TABLE(family) avx2::k##family##Kernels,
+#define STATESPACE_AVX512_TABLE(family) avx512::k##family##Kernels,
 
+// The best set that this processor has, and no better one than the environment asks for.
 KernelSet choose_kernel_set() {
 #if defined(__x86_64__)
   const char* const wanted = std::getenv("STATESPACE_SIMD");
-  const bool baseline_wanted = wanted != nullptr && std::strcmp(wanted, "baseline") == 0;
-  if (!baseline_wanted && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  const auto allowed = [wanted](std::initializer_list<const char*> names) {
+    if (wanted == nullptr) return true;
+    const auto same = [wanted](const char* name) { return std::strcmp(wanted, name) == 0; };
+    return std::none_of(names.begin(), names.end(), same);
+  };
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512vl");
+  if (avx512 && allowed({"baseline", "avx2"})) {
+    return {"avx512", {STATESPACE_FAMILIES(STATESPACE_AVX512_TABLE)}};
+  }
+  if (avx2 && allowed({"baseline"})) {
     return {"avx2", {STATESPACE_FAMILIES(STATESPACE_AVX2_TABLE)}};
   }
 #endif

@@ -27,6 +27,7 @@ struct LqOp {
   static int64_t work_size(const Call& call) {
     return lq_work_size(with_q, call.size('m'), call.size('n'));
   }
+  static int in_place(int output) { return output == 1 ? 0 : -1; }  // Q of A
   static double flops(const Call& call) {
     const double m = static_cast<double>(call.size('m')), n = static_cast<double>(call.size('n'));
     const double k = std::min(m, n);
@@ -41,9 +42,12 @@ struct LqOp {
 };
 
 struct LqGradOp {
+  // Products with Q make the most of it, whose rows are registers as they are.
+  static constexpr int64_t kLargestInLanes = 40 * 40;
   static int64_t work_size(const Call& call) {
     return lq_adjoint_work_size(call.size('m'), call.size('n'));
   }
+  static int in_place(int) { return 3; }  // of the cotangent of Q
   static double flops(const Call& call) { return LqOp<true>::flops(call); }
   template <class V>
   static void compute(const Call& call, const V* const* in, V* const* out, V* work) {

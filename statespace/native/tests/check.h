@@ -84,7 +84,10 @@ inline int integer(Random& random, int low, int high) {
 constexpr int kSkipped = 77;
 
 inline bool processor_lacks_instructions() {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  return !__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
+         !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl");
+#elif defined(__AVX2__)
   return !__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma");
 #else
   return false;

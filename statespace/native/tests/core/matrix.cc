@@ -1,6 +1,8 @@
 // Products of small matrices: every size, destination and part, with exact numbers.
 #include "core/multiply.h"
 
+#include <array>
+
 #include "tests/dense.h"
 
 namespace {
@@ -61,6 +63,24 @@ void check_products() {
   }
 }
 
+// Sizes that are packed, whole tiles and rims, and diagonals that cross them.
+template <class T>
+void check_packed_products() {
+  Random random(2);
+  for (const auto& [m, n, k] : std::vector<std::array<int, 3>>{
+           {64, 64, 64}, {61, 67, 50}, {5, 300, 90}, {300, 5, 90}, {200, 50, 131}, {193, 97, 24}}) {
+    check_product<T, Into::kSet, Part::kAll>(random, m, n, k);
+    check_product<T, Into::kSubtract, Part::kAll>(random, m, n, k);
+  }
+  for (const int n : {47, 48, 72, 97, 211}) {
+    for (const int k : {54, 130}) {
+      check_product<T, Into::kSet, Part::kLower>(random, n, n, k);
+      check_product<T, Into::kAdd, Part::kLower>(random, n, n, k);
+      check_product<T, Into::kSubtract, Part::kLower>(random, n, n, k);
+    }
+  }
+}
+
 void check_mirror_and_zeros() {
   say_case("mirror");
   double x[] = {1, -1, -1, 2, 3, -1, 4, 5, 6};
@@ -101,6 +121,8 @@ int main() {
   if (processor_lacks_instructions()) return kSkipped;
   check_products<float>();
   check_products<double>();
+  check_packed_products<float>();
+  check_packed_products<double>();
   check_mirror_and_zeros();
   check_sizes();
 }

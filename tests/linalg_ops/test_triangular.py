@@ -1,0 +1,53 @@
+"""Triangular systems and products: what fails, and what a failure leaves alone."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from statespace import linalg_ops
+
+SIDES = [
+    dict(zip(("lower", "adjoint", "right_side"), values, strict=True))
+    for values in itertools.product((True, False), repeat=3)
+]
+
+
+@pytest.mark.parametrize("n", [3, 40])
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_triangle_that_is_not_finite_fails(n, sides, bad, native):
+    """Wherever in the triangle; what stands in the other one is not read."""
+    rng = np.random.default_rng(0)
+    keep = np.tril if sides["lower"] else np.triu
+    l = keep(rng.normal(size=(4, n, n))) + 3 * np.sqrt(n) * np.eye(n)
+    b = rng.normal(size=(4, 2, n) if sides["right_side"] else (4, n, 2))
+    good = linalg_ops.triangular_solve(l, b, **sides).numpy()
+    row, column = (n - 1, 0) if sides["lower"] else (0, n - 1)
+    l[1, row, column] = bad
+    l[2, 1, 1] = bad
+    l[3, column, row] = bad
+    x = linalg_ops.triangular_solve(l, b, **sides).numpy()
+    assert np.all(np.isnan(x[1:3]))
+    np.testing.assert_array_equal(x[[0, 3]], good[[0, 3]])
+
+
+@pytest.mark.parametrize("operator", ["triangular_solve", "triangular_multiply", "cholesky_solve"])
+@pytest.mark.parametrize("in_b", [False, True])
+def test_an_unused_failure_stays_out_of_derivatives(operator, in_b, native):
+    """Also of the second one, and by a number that all items share."""
+    rng = np.random.default_rng(1)
+    l = np.tril(rng.normal(size=(2, 3, 3))) + 3 * np.eye(3)
+    b = rng.normal(size=(2, 3, 1))
+    (b if in_b else l)[1, 2, 0] = np.nan
+    shared = tf.constant(0.3, tf.float64)
+    with tf.GradientTape() as outer:
+        outer.watch(shared)
+        with tf.GradientTape() as inner:
+            inner.watch(shared)
+            x = getattr(linalg_ops, operator)(l + shared * np.eye(3), b + shared**2)
+            value = tf.reduce_sum(x[0] ** 2)
+        gradient = inner.gradient(value, shared)
+    assert np.isfinite(gradient)
+    assert np.isfinite(outer.gradient(gradient, shared))
