@@ -65,7 +65,8 @@ STATESPACE_ALWAYS_INLINE V load_part(const ScalarOf<V>* x) {
     half = _mm256_castpd128_pd256(_mm_loadu_pd(reinterpret_cast<const double*>(x)));
   } else {
     static_assert(bytes == 8, "a power of two, but no single float");
-    half = _mm256_castpd128_pd256(_mm_load_sd(reinterpret_cast<const double*>(x)));
+    const __m128i part = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));  // however aligned
+    half = _mm256_castpd128_pd256(_mm_castsi128_pd(part));
   }
 #if defined(__AVX512F__)
   return (V)_mm512_castpd256_pd512(half);
