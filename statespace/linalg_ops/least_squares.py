@@ -98,7 +98,7 @@ def _check_rows(a, b):
 
 def _solve(a, b, scale):
     rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
-    if None not in (rows, columns):
+    if rows is not None and columns is not None:
         return _determined(a, b, scale) if rows >= columns else _underdetermined(a, b, scale)
     same = tf.equal(tf.shape(a)[-2], tf.shape(b)[-2])
     b = require(same, "least_squares: b must have as many rows as a.", b)
