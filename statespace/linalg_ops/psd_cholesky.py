@@ -31,9 +31,8 @@ def psd_cholesky(a, *, on_failure="nan", return_info=False):
     than what rounding of A can have brought there: for the pivot, 4 n eps (sqrt(a_jj) + sum_k |w_k|
     sqrt(a_kk))^2, where w expresses row j by the rows before it, but no more than eps^(1/3) a_jj.
     If they are larger, the matrix is refused. So where leading rows are nearly dependent, what is
-    lost may be far above eps: of random matrices of half rank, |L L' - A| is below 1e-11 |A| in
-    float64 and 1e-2 |A| in float32 for 99 of 100. Prefer float64, or ``lq`` of a square root of A,
-    for matrices whose rank is not plain to see.
+    lost may be far above eps |A|. Prefer float64, or ``lq`` of a square root of A, for matrices
+    whose rank is not plain to see.
 
     The gradient is that of ``cholesky`` where A is positive definite. L is not differentiable at a
     singular A; there the gradient is finite, and exact along directions in which the rank and the

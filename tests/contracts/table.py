@@ -17,7 +17,6 @@ class Operator(NamedTuple):
     spoil: Callable | None  # array (first argument of one item) -> array the operator must fail on
     core_dims: tuple[tuple[int, int], ...]  # of the arguments that `make` makes
     symmetric: bool = False  # the first argument is a symmetric matrix, and so are its directions
-    bitwise: bool = True  # a batch equals its members to the last bit: compiled throughout
     representative: bool = False  # stands for its operator in tests too dear for every form
 
 

@@ -199,8 +199,6 @@ def test_hessian(operator, graph, caplog):
 
 @every_operator
 def test_batch_equals_its_members_bit_for_bit(operator):
-    if not operator.bitwise:
-        pytest.skip("composed of TensorFlow's own ops, which round differently in a batch")
     setup = Setup(operator, batch=(11,))
     together = setup.gradient(*setup.arguments)
     for item in range(11):

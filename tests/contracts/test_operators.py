@@ -112,8 +112,6 @@ def test_native_equals_reference(operator, dtype):
 @every_operator
 @dtypes
 def test_batch_equals_its_members_bit_for_bit(operator, dtype):
-    if not operator.bitwise:
-        pytest.skip("composed of TensorFlow's own ops, which round differently in a batch")
     arguments = operator.make(np.random.default_rng(5), (11,), dtype)
     together = outputs(operator.apply(*arguments))
     for item in range(11):
