@@ -180,8 +180,19 @@ def multiply_reference(l, b, *, lower, adjoint, right_side):
     """op(L) B or B op(L) by TensorFlow's product with the triangle alone."""
     l = triangle(l, lower)
     if right_side:
-        return tf.matmul(b, l, transpose_b=adjoint)
-    return tf.matmul(l, b, transpose_a=adjoint)
+        return _product(b, l, transpose_b=adjoint)
+    return _product(l, b, transpose_a=adjoint)
+
+
+def _product(a, b, **transposes):
+    """``tf.matmul`` after broadcasting the batch axes.
+
+    With oneDNN, TensorFlow 2.21 corrupts its heap in float32 products of unlike batch shapes, such
+    as ``[17, 1, 2, 17]`` and ``[1, 1, 17, 17]``.
+    """
+    shape = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
+    a, b = (tf.broadcast_to(x, tf.concat([shape, tf.shape(x)[-2:]], 0)) for x in (a, b))
+    return tf.matmul(a, b, **transposes)
 
 
 def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
@@ -195,9 +206,9 @@ def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
     b_bar = multiply_reference(l, x_bar, lower=lower, adjoint=not adjoint, right_side=right_side)
     first, second = (b, x_bar) if adjoint != right_side else (x_bar, b)
     if right_side:
-        l_bar = tf.matmul(first, second, transpose_a=True)
+        l_bar = _product(first, second, transpose_a=True)
     else:
-        l_bar = tf.matmul(first, second, transpose_b=True)
+        l_bar = _product(first, second, transpose_b=True)
     failed, unused = failed | failed_b, all_zero(x_bar)
     return spoil_used(triangle(l_bar, lower), failed, unused), spoil_used(b_bar, failed, unused)
 

@@ -51,3 +51,20 @@ def test_an_unused_failure_stays_out_of_derivatives(operator, in_b, native):
         gradient = inner.gradient(value, shared)
     assert np.isfinite(gradient)
     assert np.isfinite(outer.gradient(gradient, shared))
+
+
+def test_second_derivatives_of_products_of_unlike_batches(native):
+    """TensorFlow's own product of these shapes corrupts the heap (2.21, float32, with oneDNN)."""
+    l, b = tf.ones([1, 1, 17, 17]), tf.ones([17, 1, 2, 17])
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch([l, b])
+        with tf.GradientTape() as inner:
+            inner.watch([l, b])
+            x = linalg_ops.triangular_multiply(l, b, right_side=True, adjoint=True)
+            value = tf.reduce_sum(tf.square(x))
+        l_bar, b_bar = inner.gradient(value, [l, b])
+    assert l_bar.shape == l.shape
+    assert b_bar.shape == b.shape
+    # value is quadratic in B, so its Hessian times B is its gradient.
+    product = outer.gradient(b_bar, b, output_gradients=b)
+    np.testing.assert_allclose(product, b_bar, rtol=1e-5)
