@@ -8,7 +8,7 @@ poison.
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import broadcasting, require, to_matrices
+from statespace.linalg_ops.arguments import broadcast_matmul, broadcasting, require, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
 from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero
@@ -150,7 +150,7 @@ _GEMM = {
 def _multiply_reference(a, b, transpose_a, transpose_b, cotangent):
     @custom_rule
     def multiply(a, b):
-        x = tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+        x = broadcast_matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
         if cotangent is not None:
             x = tf.where(all_zero(a if cotangent == "a" else b), tf.zeros_like(x), x)
         return x, lambda x_bar: _adjoint(a, b, x_bar, transpose_a, transpose_b)

@@ -5,7 +5,12 @@ import functools
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
+from statespace.linalg_ops.arguments import (
+    broadcast_matmul,
+    check_sides,
+    check_square,
+    to_matrices,
+)
 from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
 
@@ -180,19 +185,8 @@ def multiply_reference(l, b, *, lower, adjoint, right_side):
     """op(L) B or B op(L) by TensorFlow's product with the triangle alone."""
     l = triangle(l, lower)
     if right_side:
-        return _product(b, l, transpose_b=adjoint)
-    return _product(l, b, transpose_a=adjoint)
-
-
-def _product(a, b, **transposes):
-    """``tf.matmul`` after broadcasting the batch axes.
-
-    With oneDNN, TensorFlow 2.21 corrupts its heap in float32 products of unlike batch shapes, such
-    as ``[17, 1, 2, 17]`` and ``[1, 1, 17, 17]``.
-    """
-    shape = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
-    a, b = (tf.broadcast_to(x, tf.concat([shape, tf.shape(x)[-2:]], 0)) for x in (a, b))
-    return tf.matmul(a, b, **transposes)
+        return broadcast_matmul(b, l, transpose_b=adjoint)
+    return broadcast_matmul(l, b, transpose_a=adjoint)
 
 
 def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
@@ -206,9 +200,9 @@ def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
     b_bar = multiply_reference(l, x_bar, lower=lower, adjoint=not adjoint, right_side=right_side)
     first, second = (b, x_bar) if adjoint != right_side else (x_bar, b)
     if right_side:
-        l_bar = _product(first, second, transpose_a=True)
+        l_bar = broadcast_matmul(first, second, transpose_a=True)
     else:
-        l_bar = _product(first, second, transpose_b=True)
+        l_bar = broadcast_matmul(first, second, transpose_b=True)
     failed, unused = failed | failed_b, all_zero(x_bar)
     return spoil_used(triangle(l_bar, lower), failed, unused), spoil_used(b_bar, failed, unused)
 

@@ -120,3 +120,9 @@ def test_errors_name_the_argument(native):
         linalg_ops.gemm(a, np.zeros((3, 4)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="syrk: alpha is float32"):
         linalg_ops.syrk(a, alpha=tf.constant(1.0, tf.float32))
+
+
+def test_gemm_of_unlike_batches(native):
+    """TensorFlow's own product of these shapes corrupts the heap (2.21, float32, with oneDNN)."""
+    a, b = np.ones([17, 1, 2, 17], np.float32), np.ones([1, 1, 17, 17], np.float32)
+    np.testing.assert_array_equal(linalg_ops.gemm(a, b), np.matmul(a, b))
