@@ -1,4 +1,4 @@
-"""What every operator asks of its arguments, and products that broadcast them."""
+"""What every operator asks of its arguments, and how their batch axes are made alike."""
 
 import tensorflow as tf
 
@@ -93,12 +93,16 @@ def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
         raise ValueError(f"{op}: {name} is {value!r}; it must be one of {', '.join(choices)}.")
 
 
+def broadcast_batches(a, b):
+    """Both matrices with the batch axes that theirs broadcast to."""
+    batch = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
+    return [tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-2:]], 0)) for x in (a, b)]
+
+
 def broadcast_matmul(a, b, **transposes):
     """``tf.matmul`` after broadcasting the batch axes.
 
     With oneDNN, TensorFlow 2.21 corrupts its heap in float32 products of unlike batch shapes, such
     as ``[17, 1, 2, 17]`` and ``[1, 1, 17, 17]``.
     """
-    shape = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
-    a, b = (tf.broadcast_to(x, tf.concat([shape, tf.shape(x)[-2:]], 0)) for x in (a, b))
-    return tf.matmul(a, b, **transposes)
+    return tf.matmul(*broadcast_batches(a, b), **transposes)

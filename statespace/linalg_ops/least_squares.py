@@ -2,7 +2,13 @@
 
 import tensorflow as tf
 
-from statespace.linalg_ops.arguments import broadcasting, check_choice, require, to_matrices
+from statespace.linalg_ops.arguments import (
+    broadcast_batches,
+    broadcasting,
+    check_choice,
+    require,
+    to_matrices,
+)
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed, spoil, stand_in
 from statespace.linalg_ops.lq import dependent_rows, lq
 from statespace.linalg_ops.products import gemm
@@ -133,7 +139,7 @@ def _factor(a, b, scale):
     """L and Q of [A s I], B, and the status; in place of what failed, something harmless."""
     if scale is not None:
         multiple = scale[..., tf.newaxis, tf.newaxis] * tf.eye(tf.shape(a)[-2], dtype=a.dtype)
-        a = tf.concat(_broadcast(a, multiple), axis=-1)
+        a = tf.concat(broadcast_batches(a, multiple), axis=-1)
     a, failed = _finite(a)
     b, failed_b = _finite(b)
     l, q = lq(a)
@@ -153,8 +159,3 @@ def _finite(x):
     """Zeros in place of the items with a NaN or an infinity, and which these are."""
     failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
     return stand_in(x, failed, tf.zeros_like(x)), failed
-
-
-def _broadcast(a, b):
-    batch = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
-    return [tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-2:]], 0)) for x in (a, b)]

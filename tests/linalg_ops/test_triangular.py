@@ -56,7 +56,7 @@ def test_an_unused_failure_stays_out_of_derivatives(operator, in_b, native):
 def test_second_derivatives_of_products_of_unlike_batches(native):
     """TensorFlow's own product of these shapes corrupts the heap (2.21, float32, with oneDNN)."""
     l, b = tf.ones([1, 1, 17, 17]), tf.ones([17, 1, 2, 17])
-    with tf.GradientTape(persistent=True) as outer:
+    with tf.GradientTape() as outer:
         outer.watch([l, b])
         with tf.GradientTape() as inner:
             inner.watch([l, b])
