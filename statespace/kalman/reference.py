@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from statespace.linalg_ops.arguments import with_shape
+from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
 from statespace.linalg_ops.cholesky import factor_by_columns
 from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
@@ -102,14 +102,14 @@ def smoother_reference(y, *parameters):
         n_through = _quadratic(f, n)
         smoothed = update.filtered_mean + tf.linalg.matvec(update.filtered_covariance, through)
         shrink = _quadratic(update.filtered_covariance, n_through)
-        lag_one = f @ update.filtered_covariance
+        lag_one = broadcast_matmul(f, update.filtered_covariance)
         lag_one -= next_covariance @ n @ lag_one
 
         u = update.weight - tf.linalg.matvec(update.gain, through, transpose_a=True)
         observation = update.whitened_observation
         h = _finite(step_parameters["observation_matrix"])
         h = tf.where(_observed(y_t)[..., tf.newaxis], h, 0)
-        keep = tf.eye(tf.shape(n)[-1], dtype=n.dtype) - update.gain @ h
+        keep = tf.eye(tf.shape(n)[-1], dtype=n.dtype) - broadcast_matmul(update.gain, h)
         r = through + tf.linalg.matvec(h, u, transpose_a=True)
         n = tf.matmul(observation, observation, transpose_a=True) + _quadratic(keep, n_through)
         result = (r, n, smoothed, _symmetric(update.filtered_covariance - shrink), lag_one)
@@ -181,10 +181,11 @@ def _update(y, parameters, mean, covariance, bad):
         tf.where(append_axes(bad, x), tf.zeros_like(x), x) for x in (mean, covariance)
     )
 
-    cross = tf.matmul(covariance, h, transpose_b=True)
+    cross = broadcast_matmul(covariance, h, transpose_b=True)
     innovation = tf.where(observed, y, 0) - tf.linalg.matvec(h, mean) - d
     innovation = tf.where(observed & tf.math.is_finite(innovation), innovation, 0)
-    innovation_covariance = _symmetric(h @ cross) + tf.matmul(c, c, transpose_b=True)
+    innovation_covariance = _symmetric(broadcast_matmul(h, cross))
+    innovation_covariance += tf.matmul(c, c, transpose_b=True)
     identity = tf.eye(tf.shape(y)[-1], dtype=y.dtype)
     s = tf.where(both, innovation_covariance, identity)
     _, info = factor_by_columns(tf.stop_gradient(s))
@@ -231,7 +232,8 @@ def _predict(parameters, update):
     bad = update.failed | tf.logical_not(_all_finite(f, 2) & _all_finite(g, 2) & _all_finite(b, 1))
     f, g, b = (_finite(x) for x in (f, g, b))
     mean = tf.linalg.matvec(f, update.filtered_mean) + b
-    covariance = f @ tf.matmul(update.filtered_covariance, f, transpose_b=True)
+    half = broadcast_matmul(update.filtered_covariance, f, transpose_b=True)
+    covariance = broadcast_matmul(f, half)
     return mean, _symmetric(covariance) + tf.matmul(g, g, transpose_b=True), bad
 
 
@@ -254,7 +256,7 @@ def _symmetric(x):
 
 def _quadratic(a, x):
     """A' X A."""
-    return tf.matmul(a, x @ a, transpose_a=True)
+    return broadcast_matmul(a, broadcast_matmul(x, a), transpose_a=True)
 
 
 def _first_failure(failed):

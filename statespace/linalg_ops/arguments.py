@@ -1,5 +1,7 @@
 """What every operator asks of its arguments, and how their batch axes are made alike."""
 
+import functools
+
 import tensorflow as tf
 
 
@@ -9,19 +11,34 @@ def to_matrices(op: str, **arguments) -> tuple[tf.Tensor, ...]:
     Raises:
       ValueError: an argument has fewer than two axes, is neither float32 nor float64, or the
         dtypes differ; names the operator and the arguments.
+      tf.errors.InvalidArgumentError: fewer than two axes, seen when the tensor is computed.
     """
     tensors = {name: tf.convert_to_tensor(value, name=name) for name, value in arguments.items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in (tf.float32, tf.float64):
             raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
-        if tensor.shape.rank is not None and tensor.shape.rank < 2:
-            raise ValueError(
-                f"{op}: {name} has shape {tensor.shape}; it must be [..., rows, columns]."
-            )
     if len({tensor.dtype for tensor in tensors.values()}) > 1:
         listing = ", ".join(f"{name} is {tensor.dtype.name}" for name, tensor in tensors.items())
         raise ValueError(f"{op}: mixed dtypes: {listing}. Cast them to one of them.")
+    for name, tensor in tensors.items():
+        tensors[name] = with_rank(op, name, tensor, 2, "[..., rows, columns]")
     return tuple(tensors.values())
+
+
+def with_rank(op: str, name: str, tensor: tf.Tensor, least: int, wanted: str) -> tf.Tensor:
+    """Returns ``tensor``, which must have so many axes at least.
+
+    Raises:
+      ValueError: it is known to have fewer; says what shape is ``wanted``.
+      tf.errors.InvalidArgumentError: it has fewer, seen when it is computed, before any slice of
+        its shape complains in words of its own.
+    """
+    rank = tensor.shape.rank
+    if rank is None:
+        return require(tf.rank(tensor) >= least, f"{op}: {name} must be {wanted}.", tensor)
+    if rank < least:
+        raise ValueError(f"{op}: {name} has shape {tensor.shape}; it must be {wanted}.")
+    return tensor
 
 
 def check_square(op: str, name: str, tensor: tf.Tensor):
@@ -93,10 +110,27 @@ def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
         raise ValueError(f"{op}: {name} is {value!r}; it must be one of {', '.join(choices)}.")
 
 
-def broadcast_batches(a, b):
-    """Both matrices with the batch axes that theirs broadcast to."""
-    batch = tf.broadcast_dynamic_shape(tf.shape(a)[:-2], tf.shape(b)[:-2])
-    return [tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-2:]], 0)) for x in (a, b)]
+def broadcast_batches(tensors, core_ranks):
+    """The tensors, each with so many core axes, with the batch axes that theirs broadcast to."""
+    known = all(x.shape.rank is not None for x in tensors)
+    if known:
+        cores = [x.shape[x.shape.rank - r :] for x, r in zip(tensors, core_ranks, strict=True)]
+        batches = [x.shape[: x.shape.rank - r] for x, r in zip(tensors, core_ranks, strict=True)]
+        batch = functools.reduce(tf.broadcast_static_shape, batches)
+        if batch.is_fully_defined() and all(x == batch for x in batches):
+            return list(tensors)
+    sizes = [tf.shape(x) for x in tensors]
+    ends = [tf.size(size) - r for size, r in zip(sizes, core_ranks, strict=True)]
+    wanted = functools.reduce(
+        tf.broadcast_dynamic_shape, [size[:end] for size, end in zip(sizes, ends, strict=True)]
+    )
+    results = [
+        tf.broadcast_to(x, tf.concat([wanted, size[end:]], 0))
+        for x, size, end in zip(tensors, sizes, ends, strict=True)
+    ]
+    if known:
+        results = [with_shape(x, batch + core) for x, core in zip(results, cores, strict=True)]
+    return results
 
 
 def broadcast_matmul(a, b, **transposes):
@@ -105,4 +139,4 @@ def broadcast_matmul(a, b, **transposes):
     With oneDNN, TensorFlow 2.21 corrupts its heap in float32 products of unlike batch shapes, such
     as ``[17, 1, 2, 17]`` and ``[1, 1, 17, 17]``.
     """
-    return tf.matmul(*broadcast_batches(a, b), **transposes)
+    return tf.matmul(*broadcast_batches([a, b], [2, 2]), **transposes)

@@ -3,9 +3,14 @@
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_sides, check_square, to_matrices
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
-from statespace.linalg_ops.failure import all_zero, spoil, spoil_used
+from statespace.linalg_ops.arguments import (
+    broadcast_matmul,
+    check_sides,
+    check_square,
+    to_matrices,
+)
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp, sum_to_shape
+from statespace.linalg_ops.failure import all_zero, not_finite, spoil, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
 
@@ -89,8 +94,7 @@ def _solve_both(l, b):
 def _usable(l):
     """L with the identity in place of what fails, and bool ``[...]``, which items fail."""
     singular = tf.reduce_any(tf.equal(tf.linalg.diag_part(l), 0), axis=-1)
-    finite = tf.reduce_all(tf.math.is_finite(triangle(l, lower=True)), axis=[-2, -1])
-    failed = singular | tf.logical_not(finite)
+    failed = singular | not_finite(triangle(l, lower=True))
     identity = tf.eye(tf.shape(l)[-1], dtype=l.dtype)
     return tf.where(failed[..., tf.newaxis, tf.newaxis], identity, l), failed
 
@@ -145,11 +149,11 @@ def solve_adjoint_reference(l, x, x_bar):
     2. dA = dL L' + L dL', so L_bar = (A_bar + A_bar') L, restricted to the lower triangle.
     """
     l, failed = _usable(l)
-    failed = tf.logical_or(failed, tf.logical_not(tf.reduce_all(tf.math.is_finite(x), [-2, -1])))
+    failed |= not_finite(x)
     x = tf.where(failed[..., tf.newaxis, tf.newaxis], tf.zeros_like(x), x)
     b_bar = _solve_both(l, x_bar)
     a_bar = -tf.matmul(b_bar, x, transpose_b=True)
-    l_bar = tf.matmul(a_bar + tf.linalg.matrix_transpose(a_bar), triangle(l, lower=True))
+    l_bar = broadcast_matmul(a_bar + tf.linalg.matrix_transpose(a_bar), triangle(l, lower=True))
     l_bar = triangle(l_bar, lower=True)
     unused = all_zero(x_bar)
     return spoil_used(l_bar, failed, unused), spoil_used(b_bar, failed, unused)
@@ -162,7 +166,7 @@ def _gradient_of_inverse(op, x_bar):
 
 @tf.RegisterGradient("StatespaceCholeskyInverseGrad")
 def _gradient_of_inverse_gradient(op, l_bar_bar):
-    return reference_vjp(inverse_adjoint_reference, op.inputs, [l_bar_bar])
+    return op_vjp(op, inverse_adjoint_reference, [l_bar_bar])
 
 
 @tf.RegisterGradient("StatespaceCholeskySolve")
@@ -174,4 +178,4 @@ def _gradient_of_solve(op, x_bar):
 
 @tf.RegisterGradient("StatespaceCholeskySolveGrad")
 def _gradient_of_solve_gradient(op, l_bar_bar, b_bar_bar):
-    return reference_vjp(solve_adjoint_reference, op.inputs, [l_bar_bar, b_bar_bar])
+    return op_vjp(op, solve_adjoint_reference, [l_bar_bar, b_bar_bar])

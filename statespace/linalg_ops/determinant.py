@@ -5,11 +5,12 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
     all_zero,
     append_axes,
+    not_finite,
     raise_where_failed,
     spoil,
 )
@@ -133,7 +134,7 @@ def slogdet(a):
 
 def _safe(a):
     """Which items are not finite, and ``a`` with the identity in their place."""
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(a), axis=[-2, -1]))
+    failed = not_finite(a)
     return failed, tf.where(append_axes(failed, a), tf.eye(tf.shape(a)[-1], dtype=a.dtype), a)
 
 
@@ -302,7 +303,7 @@ def _inverse_gradient(op, x_bar, _):
 
 @tf.RegisterGradient("StatespaceInverseGrad")
 def _inverse_gradient_of_gradient(op, a_bar_bar):
-    return reference_vjp(inverse_adjoint_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, inverse_adjoint_reference, [a_bar_bar])
 
 
 @tf.RegisterGradient("StatespaceDeterminant")
@@ -312,7 +313,7 @@ def _det_gradient(op, det_bar):
 
 @tf.RegisterGradient("StatespaceDeterminantGrad")
 def _det_gradient_of_gradient(op, a_bar_bar):
-    return reference_vjp(det_adjoint_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, det_adjoint_reference, [a_bar_bar])
 
 
 @tf.RegisterGradient("StatespaceLogDeterminant")
@@ -322,4 +323,4 @@ def _slogdet_gradient(op, _, log_bar):
 
 @tf.RegisterGradient("StatespaceLogDeterminantGrad")
 def _slogdet_gradient_of_gradient(op, a_bar_bar):
-    return reference_vjp(slogdet_adjoint_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, slogdet_adjoint_reference, [a_bar_bar])

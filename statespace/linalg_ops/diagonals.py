@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_square, require, to_matrices
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
+from statespace.linalg_ops.arguments import check_square, require, to_matrices, with_rank
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp
 from statespace.linalg_ops.failure import spoil
 
 
@@ -43,7 +43,8 @@ def extract_diag(a, *, offset=0):
     """
     (a,) = to_matrices("extract_diag", a=a)
     _check_offset("extract_diag", offset)
-    return tf.linalg.diag_part(_with_diagonal("extract_diag", a, offset), k=offset)
+    a = _sized("extract_diag", "a", a, *_has_diagonal(offset))
+    return tf.linalg.diag_part(_sized("extract_diag", "a", a, *_COUNTABLE), k=offset)
 
 
 def make_diag(diagonal, *, offset=0):
@@ -73,11 +74,12 @@ def make_diag(diagonal, *, offset=0):
     """
     diagonal = _to_vectors("make_diag", "diagonal", diagonal)
     _check_offset("make_diag", offset)
-    k = _size(diagonal)
-    if isinstance(k, int):
+    n = _size(diagonal) + abs(offset)
+    diagonal = _packable("make_diag", "diagonal", diagonal, n)
+    if isinstance(n, int):
         return tf.linalg.diag(diagonal, k=offset)
     # TensorFlow takes an unknown length for -1 when it infers the shape.
-    return _unpack(diagonal, k + abs(offset), offset, "diagonal")
+    return _unpack(diagonal, n, offset, "diagonal")
 
 
 def extract_triangle(a, *, offset=0, lower=True):
@@ -112,9 +114,9 @@ def extract_triangle(a, *, offset=0, lower=True):
     (a,) = to_matrices("extract_triangle", a=a)
     check_square("extract_triangle", "a", a)
     _check_offset("extract_triangle", offset)
-    a = _with_diagonal("extract_triangle", a, offset)
-    n = _square_size("extract_triangle", a, abs(offset))
-    return _pack(a, n, offset, _which(offset, lower))
+    for requirement in (_SQUARE, _has_diagonal(offset), _PACKABLE):
+        a = _sized("extract_triangle", "a", a, *requirement)
+    return _pack(a, _size(a), offset, _which(offset, lower))
 
 
 def make_triangle(entries, *, offset=0, lower=True):
@@ -147,6 +149,7 @@ def make_triangle(entries, *, offset=0, lower=True):
     entries = _to_vectors("make_triangle", "entries", entries)
     _check_offset("make_triangle", offset)
     n = _triangle_size(entries, offset)
+    entries = _packable("make_triangle", "entries", entries, n)
     return _unpack(entries, n, offset, _which(offset, lower))
 
 
@@ -178,7 +181,8 @@ def sum_log_diag(l):
     """
     (l,) = to_matrices("sum_log_diag", l=l)
     check_square("sum_log_diag", "l", l)
-    _square_size("sum_log_diag", l, 0)
+    for requirement in (_SQUARE, _COUNTABLE):
+        l = _sized("sum_log_diag", "l", l, *requirement)
     return _sum_log(tf.linalg.diag_part(l))
 
 
@@ -215,16 +219,14 @@ def _gradient(op, total_bar):
 
 @tf.RegisterGradient("StatespaceSumLogGrad")
 def _gradient_of_gradient(op, x_bar_bar):
-    return reference_vjp(sum_log_adjoint_reference, op.inputs, [x_bar_bar])
+    return op_vjp(op, sum_log_adjoint_reference, [x_bar_bar])
 
 
 def _to_vectors(op, name, value):
     x = tf.convert_to_tensor(value, name=name)
     if x.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"{op}: {name} is {x.dtype.name}; it must be float32 or float64.")
-    if x.shape.rank == 0:
-        raise ValueError(f"{op}: {name} has shape (); it must be [..., length].")
-    return x
+    return with_rank(op, name, x, 1, "[..., length]")
 
 
 def _check_offset(op, offset):
@@ -232,18 +234,39 @@ def _check_offset(op, offset):
         raise ValueError(f"{op}: offset is {offset!r}; it must be a Python integer.")
 
 
-def _with_diagonal(op, a, offset):
-    """``a``, which must have that diagonal; checked when it is computed if its size is unknown."""
-    if offset == 0:
+_MOST_PACKED = 46_340  # TensorFlow counts the places of a matrix, packed or not, in 32 bits
+# What may be required of a matrix: a condition on its numbers of rows and columns, and its words.
+_SQUARE = (lambda m, n: m == n, "must be square.")
+# tf.linalg.diag_part crashes beyond.
+_COUNTABLE = (lambda m, n: (m < 2**31) & (n < 2**31), "must have fewer than 2^31 rows and columns.")
+_PACKABLE = (lambda _, n: n <= _MOST_PACKED, f"must not be larger than {_MOST_PACKED}.")
+
+
+def _has_diagonal(offset):
+    def long_enough(m, n):
+        return ((n if offset > 0 else m) > abs(offset)) | (offset == 0)
+
+    return long_enough, f"must have a diagonal with offset {offset}."
+
+
+def _sized(op, name, a, condition, requirement):
+    """``a``, of which that is required; seen when it is computed, where its sizes are unknown."""
+    if a.shape.rank is not None and None not in a.shape[-2:]:
+        if not condition(*a.shape[-2:]):
+            raise ValueError(f"{op}: {name} has shape {a.shape}; it {requirement}")
         return a
-    axis = -1 if offset > 0 else -2
-    size = a.shape[axis] if a.shape.rank is not None else None
-    if size is None:
-        inside = tf.shape(a, tf.int64)[axis] > abs(offset)
-        return require(inside, f"{op}: offset is {offset}; a has no such diagonal.", a)
-    if abs(offset) >= size:
-        raise ValueError(f"{op}: offset is {offset}; a, of shape {a.shape}, has no such diagonal.")
-    return a
+    sizes = tf.shape(a, tf.int64)
+    return require(condition(sizes[-2], sizes[-1]), f"{op}: {name} {requirement}", a)
+
+
+def _packable(op, name, entries, n):
+    """``entries``, which must not make a matrix too large; checked as by ``_sized``."""
+    requirement = f"must not make a matrix larger than {_MOST_PACKED}."
+    if not isinstance(n, int):
+        return require(n <= _MOST_PACKED, f"{op}: {name} {requirement}", entries)
+    if n > _MOST_PACKED:
+        raise ValueError(f"{op}: {name} has shape {entries.shape}; it {requirement}")
+    return entries
 
 
 def _which(offset, lower):
@@ -287,22 +310,6 @@ def _size(a):
     return tf.shape(a)[-1] if n is None else n
 
 
-def _square_size(op, a, least):
-    """n of a square matrix; where its shape is not known, that is checked when the graph runs."""
-    if a.shape.rank is not None and None not in a.shape[-2:]:
-        return a.shape[-1]
-    shape = tf.shape(a)[-2:]
-    assertions = [
-        tf.debugging.Assert(shape[0] == shape[1], [f"{op}: a must be square, but is", shape]),
-        tf.debugging.Assert(
-            tf.logical_or(least == 0, shape[1] > least),
-            [f"{op}: offset must be smaller than the matrix, which is", shape],
-        ),
-    ]
-    with tf.control_dependencies(assertions):
-        return tf.identity(shape[1])
-
-
 def _pack(a, n, offset, part):
     """A triangle or diagonal of ``a`` as a vector; its adjoint is ``_unpack``."""
 
@@ -343,9 +350,9 @@ def _triangle_size(entries, offset):
                 "k (k + 1) / 2 long for a whole k, such as 1, 3, 6 or 10."
             )
         return k + abs(offset)
+    length = tf.cast(length, tf.int64)
     root = tf.sqrt(tf.cast(8 * length + 1, tf.float64))
-    k = (tf.cast(tf.round(root), tf.int32) - 1) // 2
-    message = "make_triangle: the last axis of entries must be k (k + 1) / 2 long, but is"
-    assertion = tf.debugging.Assert(tf.equal(k * (k + 1) // 2, length), [message, length])
-    with tf.control_dependencies([assertion]):
-        return tf.identity(k) + abs(offset)
+    k = (tf.cast(tf.round(root), tf.int64) - 1) // 2
+    text = "make_triangle: entries must have a last axis that is k (k + 1) / 2 long."
+    k = require(tf.equal(k * (k + 1) // 2, length), text, k)
+    return tf.cast(k, tf.int32) + abs(offset)

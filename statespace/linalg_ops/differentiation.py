@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from tensorflow.python.eager import record
 
+from statespace import native
+from statespace.linalg_ops.arguments import broadcast_batches
+
 
 def custom_rule(function: Callable) -> Callable:
     """``tf.custom_gradient`` for references, whose rule forward mode follows as well.
@@ -62,6 +65,56 @@ def reference_vjp(
         output_gradients=[cotangent for _, cotangent in used],
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
+
+
+def op_vjp(op, function: Callable, cotangents: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:
+    """``reference_vjp`` for a compiled op, whatever the shapes that the op takes.
+
+    TensorFlow's own operations do not take all of these, so before ``function`` gets the inputs,
+
+    1. their batch axes are broadcast;
+    2. if one of them has no elements, all axes are cut to a length of at most one: TensorFlow
+       crashes on axes of 2^31 (``tf.linalg.diag_part``) and makes identity matrices of any size.
+       What depends on nothing is constant, so that its derivatives are zero all the same.
+
+    Args:
+      op: the op, as the function registered for its gradient gets it.
+      function: the same computation in TensorFlow, for inputs with the same batch axes.
+      cotangents: as for ``reference_vjp``.
+    """
+    if any(0 in x.shape.as_list() for x in op.inputs if x.shape.rank is not None):
+        return [tf.zeros_like(x) for x in op.inputs]
+    core_ranks = native.input_ranks(op.type)
+    longest = _longest_axis(op.inputs, core_ranks)
+
+    def broadcasting(*inputs):
+        return function(*broadcast_batches([_cut(x, longest) for x in inputs], core_ranks))
+
+    cotangents = [x if x is None else _cut(tf.convert_to_tensor(x), longest) for x in cotangents]
+    return reference_vjp(broadcasting, op.inputs, cotangents)
+
+
+_HARMLESS = 2**14  # a matrix of this size fits into memory
+
+
+def _longest_axis(tensors, core_ranks):
+    """How long an axis may be: 1 if a tensor has no elements; None if no core can be too large."""
+    for x, rank in zip(tensors, core_ranks, strict=True):
+        if x.shape.rank is None or any(
+            size is None or size > _HARMLESS for size in x.shape[x.shape.rank - rank :]
+        ):
+            break
+    else:
+        return None
+    empty = tf.reduce_any([tf.reduce_any(tf.equal(tf.shape(x, tf.int64), 0)) for x in tensors])
+    return tf.where(empty, tf.constant(1, tf.int64), tf.int64.max)
+
+
+def _cut(x, longest):
+    if longest is None:
+        return x
+    shape = tf.shape(x, tf.int64)
+    return tf.slice(x, tf.zeros_like(shape), tf.minimum(shape, longest))
 
 
 def sum_to_shape(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:

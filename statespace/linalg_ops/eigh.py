@@ -5,11 +5,12 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
     all_zero,
     append_axes,
+    not_finite,
     raise_where_failed,
     spoil,
     spoil_used,
@@ -90,7 +91,7 @@ def _factor_reference(a):
     under- and overflow are not scaled.
     """
     lower = tf.linalg.band_part(a, -1, 0)
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(lower), axis=[-2, -1]))
+    failed = not_finite(lower)
     finite = tf.where(append_axes(failed, a), tf.zeros_like(a), lower)
     largest = tf.reduce_max(tf.abs(finite), axis=[-2, -1], keepdims=True)
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
@@ -223,4 +224,4 @@ def _gradient(op, eigenvalues_bar, v_bar, _):
 
 @tf.RegisterGradient("StatespaceEighGrad")
 def _gradient_of_gradient(op, a_bar_bar):
-    return reference_vjp(adjoint_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, adjoint_reference, [a_bar_bar])

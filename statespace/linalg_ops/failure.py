@@ -24,6 +24,11 @@ def all_zero(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_all(tf.equal(x, 0), axis=[-2, -1], keepdims=True)
 
 
+def not_finite(x: tf.Tensor) -> tf.Tensor:
+    """bool ``[...]``: the matrices with a NaN or an infinity."""
+    return tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
+
+
 def spoil(x: tf.Tensor, failed: tf.Tensor) -> tf.Tensor:
     """NaN in every entry of the failed items of ``x``.
 

@@ -9,7 +9,13 @@ from statespace.linalg_ops.arguments import (
     require,
     to_matrices,
 )
-from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed, spoil, stand_in
+from statespace.linalg_ops.failure import (
+    ON_FAILURE,
+    not_finite,
+    raise_where_failed,
+    spoil,
+    stand_in,
+)
 from statespace.linalg_ops.lq import dependent_rows, lq
 from statespace.linalg_ops.products import gemm
 from statespace.linalg_ops.triangular import triangular_solve
@@ -139,9 +145,10 @@ def _factor(a, b, scale):
     """L and Q of [A s I], B, and the status; in place of what failed, something harmless."""
     if scale is not None:
         multiple = scale[..., tf.newaxis, tf.newaxis] * tf.eye(tf.shape(a)[-2], dtype=a.dtype)
-        a = tf.concat(broadcast_batches(a, multiple), axis=-1)
-    a, failed = _finite(a)
-    b, failed_b = _finite(b)
+        a = tf.concat(broadcast_batches([a, multiple], [2, 2]), axis=-1)
+    failed, failed_b = not_finite(a), not_finite(b)
+    a = stand_in(a, failed, tf.zeros_like(a))
+    b = stand_in(b, failed_b, tf.zeros_like(b))
     l, q = lq(a)
     dependent = tf.cast(dependent_rows(l, tf.shape(a)[-1]), tf.int32)
     first = 1 + tf.reduce_sum(tf.math.cumprod(1 - dependent, axis=-1), axis=-1)
@@ -153,9 +160,3 @@ def _factor(a, b, scale):
 
 def _with_status(x, info):
     return spoil(x, info > 0), info
-
-
-def _finite(x):
-    """Zeros in place of the items with a NaN or an infinity, and which these are."""
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
-    return stand_in(x, failed, tf.zeros_like(x)), failed

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, to_matrices
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
-from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp
+from statespace.linalg_ops.failure import all_zero, append_axes, not_finite, spoil, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
 
@@ -67,7 +67,7 @@ def factor_reference(a):
     Scaling each row by its largest entry keeps the Householder norms from the under- and overflow
     that TensorFlow's QR suffers.
     """
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(a), axis=[-2, -1]))
+    failed = not_finite(a)
     finite = tf.where(append_axes(failed, a), tf.zeros_like(a), a)
     largest = tf.reduce_max(tf.abs(finite), axis=-1, keepdims=True)
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
@@ -238,7 +238,7 @@ def _gradient(op, l_bar, q_bar):
 
 @tf.RegisterGradient("StatespaceLqGrad")
 def _gradient_of_gradient(op, a_bar_bar):
-    return reference_vjp(adjoint_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, adjoint_reference, [a_bar_bar])
 
 
 @tf.RegisterGradient("StatespaceLqL")
@@ -248,4 +248,4 @@ def _gradient_l(op, l_bar):
 
 @tf.RegisterGradient("StatespaceLqLGrad")
 def _gradient_of_gradient_l(op, a_bar_bar):
-    return reference_vjp(adjoint_l_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, adjoint_l_reference, [a_bar_bar])

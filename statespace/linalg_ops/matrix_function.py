@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices
-from statespace.linalg_ops.differentiation import custom_rule, sum_to_shape
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp, sum_to_shape
 from statespace.linalg_ops.eigh import cluster_width, eigh_reference
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
     all_zero,
     append_axes,
+    not_finite,
     raise_where_failed,
 )
 
@@ -160,7 +161,7 @@ def _derivative(f, a, eigenvalues, v, direction):
         safe, basis, failed = _usable(eigenvalues, v)
         symmetric = _symmetric(direction)
         f1 = f.first(*_sorted_pair(safe))
-        failed |= tf.logical_not(tf.reduce_all(tf.math.is_finite(f1), axis=[-2, -1]))
+        failed |= not_finite(f1)
         f1 = tf.where(append_axes(failed, f1), tf.zeros_like(f1), f1)
         result = _spoil(_sandwich(basis, f1 * _in_basis(basis, symmetric)), failed)
         return tf.where(all_zero(symmetric), tf.zeros_like(result), result), gradient
@@ -205,25 +206,14 @@ def _gradient(op, result_bar, *_):
 
 @tf.RegisterGradient("StatespaceMatrixFunctionGrad")
 def _gradient_of_gradient(op, result_bar):
-    a, exponent, eigenvalues, v, direction = op.inputs
-    attributes = {name: op.get_attr(name) for name in ("logarithm", "exponential")}
-    gradient = native.library().statespace_matrix_function_grad
-    by_direction = gradient(a, exponent, eigenvalues, v, result_bar, **attributes)
-    second = _second_derivative(_of_op(op), a, eigenvalues, v, direction, result_bar)
-    return (
-        sum_to_shape(second, a),
-        None,
-        None,
-        None,
-        sum_to_shape(by_direction, direction),
-    )
+    logarithm, exponential = (op.get_attr(name) for name in ("logarithm", "exponential"))
 
+    def derivative(a, exponent, eigenvalues, v, direction):
+        name = "log" if logarithm else "exp"
+        f = _FUNCTIONS[name] if logarithm or exponential else _power(exponent)
+        return _derivative(f, a, eigenvalues, v, direction)
 
-def _of_op(op):
-    """The function of an op, whose exponent is a tensor."""
-    if op.get_attr("logarithm"):
-        return _FUNCTIONS["log"]
-    return _FUNCTIONS["exp"] if op.get_attr("exponential") else _power(op.inputs[1])
+    return op_vjp(op, derivative, [result_bar])
 
 
 def _symmetric(x):

@@ -5,12 +5,14 @@ on the rest of the batch, an exactly symmetric A A', and a gradient that a faile
 poison.
 """
 
+import functools
+
 import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops.arguments import broadcast_matmul, broadcasting, require, to_matrices
 from statespace.linalg_ops.cholesky import copyltu
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp, sum_to_shape
 from statespace.linalg_ops.failure import all_zero
 
 
@@ -205,10 +207,8 @@ def _register_syrk(name, native_gradient, transpose):
 
     @tf.RegisterGradient(f"{name}Grad")
     def _gradient_of_gradient(op, a_bar_bar):
-        return reference_vjp(
-            lambda a, x_bar: square_adjoint_reference(a, x_bar, transpose=transpose),
-            op.inputs,
-            [a_bar_bar],
+        return op_vjp(
+            op, functools.partial(square_adjoint_reference, transpose=transpose), [a_bar_bar]
         )
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from statespace import native
 from statespace.linalg_ops.arguments import check_choice, check_square, to_matrices, with_shape
 from statespace.linalg_ops.cholesky import copyltu, sandwich
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp
 from statespace.linalg_ops.failure import ON_FAILURE, all_zero, raise_where_failed, spoil_used
 from statespace.linalg_ops.triangular import solve_reference, triangle
 
@@ -161,4 +161,4 @@ def _gradient(op, l_bar, _):
 
 @tf.RegisterGradient("StatespacePsdCholeskyGrad")
 def _gradient_of_gradient(op, a_bar_bar):
-    return reference_vjp(adjoint_reference, op.inputs, [a_bar_bar])
+    return op_vjp(op, adjoint_reference, [a_bar_bar])

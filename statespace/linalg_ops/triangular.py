@@ -11,8 +11,8 @@ from statespace.linalg_ops.arguments import (
     check_square,
     to_matrices,
 )
-from statespace.linalg_ops.differentiation import custom_rule, reference_vjp, sum_to_shape
-from statespace.linalg_ops.failure import all_zero, append_axes, spoil, spoil_used
+from statespace.linalg_ops.differentiation import custom_rule, op_vjp, sum_to_shape
+from statespace.linalg_ops.failure import all_zero, append_axes, not_finite, spoil, spoil_used
 
 
 def triangular_solve(l, b, *, lower=True, adjoint=False, right_side=False):
@@ -136,8 +136,7 @@ def _multiply_by_reference(l, b, lower, adjoint, right_side):
 def solve_reference(l, b, *, lower, adjoint):
     """op(L)^-1 B by TensorFlow's own solver, kept from raising on a singular item."""
     diagonal = tf.linalg.diag_part(l)
-    finite = tf.reduce_all(tf.math.is_finite(triangle(l, lower)), axis=[-2, -1])
-    singular = tf.reduce_any(tf.equal(diagonal, 0), axis=-1) | tf.logical_not(finite)
+    singular = tf.reduce_any(tf.equal(diagonal, 0), axis=-1) | not_finite(triangle(l, lower))
     safe = tf.where(singular[..., tf.newaxis], tf.ones_like(diagonal), diagonal)
     x = tf.linalg.triangular_solve(tf.linalg.set_diag(l, safe), b, lower=lower, adjoint=adjoint)
     failed = tf.broadcast_to(singular, tf.shape(x)[:-2])
@@ -163,7 +162,7 @@ def adjoint_reference(l, x, x_bar, *, lower, adjoint):
     2. B_bar = op(L)^-T X_bar.
     3. op(L)_bar = -B_bar X'; L_bar is that or its transpose, restricted to L's triangle.
     """
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
+    failed = not_finite(x)
     l = tf.where(append_axes(failed, x), tf.eye(tf.shape(l)[-1], dtype=l.dtype), l)
     x = tf.where(append_axes(failed, x), tf.zeros_like(x), x)
     b_bar = solve_reference(l, x_bar, lower=lower, adjoint=not adjoint)
@@ -196,21 +195,18 @@ def multiply_adjoint_reference(l, b, x_bar, *, lower, adjoint, right_side):
     2. L_bar is that or its transpose, restricted to L's triangle.
     3. On the right side, X' = op(L)' B' is the same with transposes throughout.
     """
-    (l, failed), (b, failed_b) = (_finite(x) for x in (triangle(l, lower), b))
+    l = triangle(l, lower)
+    bad_l, bad_b = not_finite(l), not_finite(b)
+    l = tf.where(append_axes(bad_l, l), tf.zeros_like(l), l)
+    b = tf.where(append_axes(bad_b, b), tf.zeros_like(b), b)
     b_bar = multiply_reference(l, x_bar, lower=lower, adjoint=not adjoint, right_side=right_side)
     first, second = (b, x_bar) if adjoint != right_side else (x_bar, b)
     if right_side:
         l_bar = broadcast_matmul(first, second, transpose_a=True)
     else:
         l_bar = broadcast_matmul(first, second, transpose_b=True)
-    failed, unused = failed | failed_b, all_zero(x_bar)
+    failed, unused = bad_l | bad_b, all_zero(x_bar)
     return spoil_used(triangle(l_bar, lower), failed, unused), spoil_used(b_bar, failed, unused)
-
-
-def _finite(x):
-    """Zeros in place of the items with a NaN or an infinity, and which these are."""
-    failed = tf.logical_not(tf.reduce_all(tf.math.is_finite(x), axis=[-2, -1]))
-    return tf.where(append_axes(failed, x), tf.zeros_like(x), x), failed
 
 
 def _register(name, native_gradient, reference, saved):
@@ -230,9 +226,7 @@ def _register(name, native_gradient, reference, saved):
     @tf.RegisterGradient(f"{name}Grad")
     def _gradient_of_gradient(op, l_bar_bar, b_bar_bar):
         sides = {"lower": op.get_attr("lower"), "adjoint": op.get_attr("adjoint")}
-        return reference_vjp(
-            functools.partial(reference, **sides), op.inputs, [l_bar_bar, b_bar_bar]
-        )
+        return op_vjp(op, functools.partial(reference, **sides), [l_bar_bar, b_bar_bar])
 
 
 for _side, _solve, _right in (

@@ -121,6 +121,14 @@ def api() -> _Api:
     return library.statespace_api().contents
 
 
+@functools.cache
+def input_ranks(op: str) -> tuple[int, ...]:
+    """The number of core axes of each input of an op, by its name."""
+    table = api()
+    entry = next(x for x in table.ops[: table.num_ops] if x.name.decode() == op)
+    return tuple(entry.input_ranks[: entry.num_inputs])
+
+
 def failure() -> str | None:
     """Why the compiled library cannot be used, or None if it can."""
     return _load()[1]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from contracts.operators import OPERATORS
 from contracts.table import outputs
 
+from fuzz import messages
 from statespace import linalg_ops, native
 
 SIZES = (0, 1, 2, 3, 17)
@@ -108,7 +109,7 @@ def _raw_op(name):
         apply=wrapper,
         cores=tuple((4,) * rank for rank in entry.input_ranks[: entry.num_inputs]),
         attributes=tuple(x.decode() for x in entry.attr_names[: entry.num_attrs]),
-        op_names=(name,),
+        op_names=(name, f"{name}Grad"),
         argument_names=tuple(x.decode() for x in entry.input_names[: entry.num_inputs]),
         is_gradient=name.endswith("Grad"),
         derivatives=_derivatives(name),
@@ -240,6 +241,9 @@ FILLS = {
 }
 
 
+_ONE = tf.Variable(1.0, trainable=False)
+
+
 def _derivative(apply, arguments, order):
     """The outputs, or what comes of differentiating their sum ``order`` times."""
     arguments = [tf.convert_to_tensor(x) for x in arguments]
@@ -249,8 +253,12 @@ def _derivative(apply, arguments, order):
         tape.watch(arguments)
         results = _derivative(apply, arguments, order - 1)
         results = [x for x in results if x.dtype.is_floating]
-    # TensorFlow makes ones with sizes of 32 bits.
-    ones = [tf.ones(tf.shape(x, tf.int64), x.dtype) for x in results]
+    # Those that TensorFlow makes have sizes of 32 bits. Of a constant it would store every one,
+    # however many, while it optimises the graph.
+    ones = [
+        tf.fill(tf.shape(x, tf.int64), tf.cast(_ONE, x.dtype), name=messages.COTANGENT)
+        for x in results
+    ]
     gradients = tape.gradient(results, arguments, ones)
     return [tf.zeros([]) if x is None else tf.convert_to_tensor(x) for x in gradients]
 

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import faulthandler
 import os
+import resource
 import sys
 import time
 import warnings
@@ -30,6 +31,7 @@ from fuzz import cases, messages
 from statespace import config
 
 SECONDS_PER_CASE = 60
+MEMORY = 4 * 2**30  # for the cases, beyond what the process has when they begin
 
 
 def main():
@@ -42,12 +44,24 @@ def main():
     config.use_native(not options.reference)
     warnings.simplefilter("ignore")
     tf.get_logger().setLevel("ERROR")
+    _limit_memory()
     numbers = range(options.first, options.first + options.count)
     wrong = 0
     for name in options.subjects:
         wrong += run(name, numbers, options.reference)
     faulthandler.cancel_dump_traceback_later()
     sys.exit(wrong > 0)
+
+
+def _limit_memory():
+    """Whatever asks for more than MEMORY is told at once that there is none.
+
+    The product of [2^31, 0] and [0, 3] has a right to 51 GB, which Linux would promise, and only
+    break its word while they are being filled: by killing the process.
+    """
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def run(name, numbers, reference):

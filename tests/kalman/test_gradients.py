@@ -197,3 +197,23 @@ def test_forward_mode(native):
         result = value(scale)
     expected = finite_differences.directional(value, [scale], [direction])
     np.testing.assert_allclose(accumulator.jvp(result), expected, rtol=1e-7)
+
+
+def test_curvature_of_series_in_two_batch_axes():
+    """TensorFlow's own products of these shapes corrupt the heap (2.21, float32, with oneDNN)."""
+    rng = np.random.default_rng(0)
+    ssm = build(random_parameters(rng, 4, 4), tf.float32)
+    y = tf.constant(random_data(rng, (5, 1), T, 4), tf.float32)
+    direction = tf.constant(rng.normal(size=y.shape), tf.float32)
+
+    def curvature(y, direction):
+        with tf.GradientTape() as outer:
+            outer.watch(y)
+            with tf.GradientTape() as inner:
+                inner.watch(y)
+                value = tf.reduce_sum(ss.log_likelihood(ssm, y))
+            gradient = inner.gradient(value, y)
+        return outer.gradient(gradient, y, direction)
+
+    expected = curvature(y[:, 0], direction[:, 0])
+    np.testing.assert_allclose(curvature(y, direction)[:, 0], expected, rtol=1e-5, atol=1e-6)

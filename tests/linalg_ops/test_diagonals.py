@@ -92,7 +92,9 @@ def test_errors_name_the_argument():
     with pytest.raises(ValueError, match=r"extract_triangle: a has shape \(2, 3\)"):
         linalg_ops.extract_triangle(np.zeros((2, 3)))
     for extract in (linalg_ops.extract_diag, linalg_ops.extract_triangle):
-        with pytest.raises(ValueError, match=r"offset is -2; a, of shape"):
+        with pytest.raises(
+            ValueError, match=r"a has shape \(2, 2, 2\); it must have a diagonal with offset -2"
+        ):
             extract(A, offset=-2)
         with pytest.raises(ValueError, match=r"offset is 0\.5; it must be a Python integer"):
             extract(A, offset=0.5)
@@ -106,6 +108,37 @@ def test_shapes_seen_only_when_the_graph_runs():
     build = tf.function(linalg_ops.make_triangle, input_signature=[tf.TensorSpec([None])])
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"k \(k \+ 1\) / 2"):
         build(np.zeros(5, np.float32))
+
+
+@pytest.mark.parametrize("name", ["extract_diag", "extract_triangle", "sum_log_diag", "make_diag"])
+def test_axes_seen_only_when_the_graph_runs(name, native):
+    function = tf.function(
+        getattr(linalg_ops, name), input_signature=[tf.TensorSpec(None, tf.float64)]
+    )
+    too_few = () if name == "make_diag" else (3,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{name}: \w+ must be \[\.\.\., "):
+        function(np.zeros(too_few))
+
+
+@pytest.mark.parametrize("static", [True, False])
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("extract_diag", (2**31 + 1, 0), "must have fewer than 2.31 rows and columns"),
+        ("extract_triangle", (0, 50_000, 50_000), "must not be larger than 46340"),
+        ("make_triangle", (0, 50_000 * 50_001 // 2), "must not make a matrix larger than 46340"),
+        ("make_diag", (0, 50_000), "must not make a matrix larger than 46340"),
+        ("sum_log_diag", (0, 2**31 + 1, 2**31 + 1), "must have fewer than 2.31 rows and columns"),
+    ],
+)
+def test_sizes_beyond_what_tensorflow_counts_are_refused(name, shape, message, static):
+    function = getattr(linalg_ops, name)
+    if not static:
+        spec = tf.TensorSpec([None] * len(shape), tf.float64)
+        function = tf.function(function, input_signature=[spec])
+    refusal = ValueError if static else tf.errors.InvalidArgumentError
+    with pytest.raises(refusal, match=f"{name}: .*{message}"):
+        function(tf.zeros(tf.constant(shape, tf.int64), tf.float64))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

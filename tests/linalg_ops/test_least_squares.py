@@ -43,6 +43,15 @@ def test_ridge(shape, ridge, native):
         np.testing.assert_allclose(x[index], expected, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.parametrize("which", ["a", "b"])
+def test_axes_seen_only_when_the_graph_runs(which, native):
+    unknown = [tf.TensorSpec(None, tf.float64)] * 2
+    solve = tf.function(linalg_ops.least_squares, input_signature=unknown)
+    a, b = (np.zeros(3) if name == which else np.zeros((3, 2)) for name in "ab")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=rf"least_squares: {which} must be"):
+        solve(a, b)
+
+
 def test_longley(native):
     """NIST StRD Longley: certified coefficients; condition number 5e9."""
     datasets = pytest.importorskip("statsmodels.datasets")

@@ -238,6 +238,27 @@ def test_cotangent_of_l_gives_a_finite_gradient(shape, mode, native):
         assert np.all(np.isfinite(gradient_of(function, a)))
 
 
+@pytest.mark.parametrize("mode", ["reduced", "l"])
+@pytest.mark.parametrize("shape", [(2**31 + 1, 0), (0, 2**31 + 1), (0, 2**29, 2**29)])
+@pytest.mark.parametrize("static", [True, False])
+def test_second_derivative_of_nothing(shape, static, mode):
+    """TensorFlow's own operations crash on such shapes, or need memory for them."""
+
+    def second(a):
+        with tf.GradientTape() as outer:
+            outer.watch(a)
+            with tf.GradientTape() as inner:
+                inner.watch(a)
+                outputs = tf.nest.flatten(linalg_ops.lq(a, mode=mode))
+            a_bar = inner.gradient(outputs, a, [tf.zeros_like(x) for x in outputs])
+        return outer.gradient(a_bar, a, tf.zeros_like(a_bar))
+
+    a = tf.zeros(tf.constant(shape, tf.int64))
+    if not static:
+        second = tf.function(second, input_signature=[tf.TensorSpec([None] * len(shape))])
+    assert second(a).shape == shape
+
+
 def test_cotangent_of_q_at_a_rank_deficient_matrix(native):
     """NaN for the item that has no derivative, and for no other; zero for a zero cotangent."""
     rng = np.random.default_rng(10)

@@ -59,6 +59,16 @@ def test_syrk_is_symmetric_to_the_last_bit(shape, transpose, dtype, native):
     np.testing.assert_allclose(x, exact / 3.0, rtol=0, atol=tolerance)
 
 
+def test_more_elements_than_tensorflow_counts_are_refused():
+    """Of a shape that it cannot count, TensorFlow aborts while it optimises the graph."""
+    nothing = tf.zeros(tf.constant([17, 2**31, 0], tf.int64))
+    for outer in (linalg_ops.syrk, tf.function(linalg_ops.syrk)):
+        with pytest.raises(
+            (ValueError, tf.errors.InvalidArgumentError), match="does not fit the address space; a "
+        ):
+            outer(nothing)
+
+
 @pytest.mark.parametrize("op", ["gemm", "syrk"])
 def test_a_factor_of_zero_hides_nan_and_its_gradient_is_right(op, native):
     a = normal(3, 2, 2)

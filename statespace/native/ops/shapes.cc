@@ -206,6 +206,17 @@ void locate(const std::vector<int64_t>& batch, const StatespaceTensor& tensor, i
   }
 }
 
+// TensorFlow aborts where it meets a shape with more elements than it can count, and it would meet
+// this one: in the pass that folds constants, for one.
+bool fits_address_space(const StatespaceTensor& tensor) {
+  size_t bytes = tensor.dtype == STATESPACE_FLOAT64 ? 8 : 4;
+  for (int axis = 0; axis < tensor.rank; ++axis) {
+    if (tensor.dims[axis] == kUnknown) return true;
+    if (__builtin_mul_overflow(bytes, static_cast<size_t>(tensor.dims[axis]), &bytes)) return false;
+  }
+  return true;
+}
+
 Operand describe(const OperandSpec& spec, const StatespaceTensor& tensor, int num_batch,
                  int first_core) {
   Operand operand = {};
@@ -276,6 +287,11 @@ std::string infer_shapes(const OpSpec& spec, const StatespaceTensor* inputs,
       int64_t size = sizes.value[letter_index(operand.core[j].letter)];
       if (size != kUnknown) size = std::max<int64_t>(size + operand.core[j].offset, 0);
       output.dims[batch.size() + j] = size;
+    }
+    if (!fits_address_space(output)) {
+      return spec.name + ": the output " + operand.name + ", of shape " + shape_text(output) +
+             ", does not fit the address space; " + spec.inputs[0].name + " has shape " +
+             shape_text(inputs[0]) + ".";
     }
   }
   return "";

@@ -120,12 +120,7 @@ std::string compute(const Op& op, const uint8_t* attrs, TF_OpKernelContext* cont
   if (!error.empty()) return error;
   for (size_t i = 0; i < op.spec.outputs.size(); ++i) {
     size_t bytes = outputs[i].dtype == STATESPACE_FLOAT64 ? 8 : 4;
-    for (int axis = 0; axis < outputs[i].rank; ++axis) {
-      if (__builtin_mul_overflow(bytes, static_cast<size_t>(outputs[i].dims[axis]), &bytes)) {
-        return op.spec.name + ": the output would not fit the address space; see " +
-               op.spec.inputs[0].name + ".";
-      }
-    }
+    for (int axis = 0; axis < outputs[i].rank; ++axis) bytes *= outputs[i].dims[axis];
     TF_Tensor* const tensor = TF_AllocateOutput(context, static_cast<int>(i), outputs[i].dtype,
                                                 outputs[i].dims, outputs[i].rank, bytes, status);
     if (!ok(status)) return "";

@@ -3,12 +3,15 @@
 #include "core/eigh.h"
 
 #include "tests/dense.h"
+#include "tests/pack.h"
 
 namespace {
 
 using namespace statespace;
 using namespace statespace::STATESPACE_ISA;
 using namespace statespace::test;
+using statespace::STATESPACE_ISA::test::pack;
+using statespace::STATESPACE_ISA::test::unpack;
 
 template <class V>
 struct Eigh {
@@ -21,22 +24,6 @@ struct Eigh {
     info = eigh(n, this->a.data(), lambda.data(), v.data(), work.data());
   }
 };
-
-// Packs one matrix into each lane.
-template <class V>
-std::vector<V> pack(const std::vector<std::vector<ScalarOf<V>>>& items) {
-  std::vector<V> packed(items[0].size());
-  for (size_t i = 0; i < packed.size(); ++i) {
-    for (int lane = 0; lane < kLanes<V>; ++lane) set_lane(packed[i], lane, items[lane][i]);
-  }
-  return packed;
-}
-template <class V>
-std::vector<ScalarOf<V>> unpack(const std::vector<V>& packed, int lane) {
-  std::vector<ScalarOf<V>> item;
-  for (const V& x : packed) item.push_back(get_lane(x, lane));
-  return item;
-}
 
 Matrix symmetric(Random& random, int n) {
   const Matrix x = random_matrix(random, n, n);

@@ -3,12 +3,15 @@
 #include "core/matrix_function.h"
 
 #include "tests/dense.h"
+#include "tests/pack.h"
 
 namespace {
 
 using namespace statespace;
 using namespace statespace::STATESPACE_ISA;
 using namespace statespace::test;
+using statespace::STATESPACE_ISA::test::pack;
+using statespace::STATESPACE_ISA::test::unpack;
 
 Matrix definite(Random& random, int n) {
   const Matrix x = random_matrix(random, n, n);
@@ -20,23 +23,6 @@ struct Evaluated {
   std::vector<V> lambda, v, x;
   V info;
 };
-
-template <class V>
-std::vector<V> pack(const std::vector<Matrix>& items) {
-  std::vector<V> packed(items[0].data.size());
-  for (size_t i = 0; i < packed.size(); ++i) {
-    for (int lane = 0; lane < kLanes<V>; ++lane) {
-      set_lane(packed[i], lane, static_cast<ScalarOf<V>>(items[lane].data[i]));
-    }
-  }
-  return packed;
-}
-template <class V>
-std::vector<ScalarOf<V>> lane_of(const std::vector<V>& packed, int lane) {
-  std::vector<ScalarOf<V>> item;
-  for (const V& x : packed) item.push_back(get_lane(x, lane));
-  return item;
-}
 
 template <class V>
 Evaluated<V> evaluate(int n, Function kind, const V& exponent, const std::vector<V>& a) {
@@ -70,7 +56,7 @@ void check(long double tolerance) {
                             packed_bar.data(), a_bar.data(), work.data());
     for (int lane = 0; lane < kLanes<V>; ++lane) {
       CHECK_EQUAL(get_lane(power.info, lane), T(0));
-      CHECK_MATRIX(lane_of(back.x, lane).data(), a[lane], tolerance);
+      CHECK_MATRIX(unpack(back.x, lane).data(), a[lane], tolerance);
       Matrix x(n, n), bar(n, n);
       for (size_t i = 0; i < x.data.size(); ++i) {
         x.data[i] = get_lane(power.x[i], lane);

@@ -11,6 +11,7 @@ using namespace statespace::test;
 const OpDeclaration kTestOp = {"Op", "a[n,n] b[T?,n,k] c[T]", "x[n,k] y[T-1,n] z[]:int32 w=b",
                                "lower adjoint", ""};
 const OpDeclaration kLeastOp = {"Op", "a[m,n]", "l[m,k] q[k,n]", "", "k=min(m,n)"};
+const OpDeclaration kOuterOp = {"Outer", "a[m,n]", "x[m,m]", "", ""};
 const OpDeclaration kLeastGradOp = {"Op", "a[m,n] l[m,k]", "x[k]", "", "k=min(m,n)"};
 
 constexpr int64_t kAny = -1;  // unknown size
@@ -160,6 +161,13 @@ void check_complaints() {
               "[1 1 1 1 1 1 1 1 1 1 1 1]");
   CHECK_INFER(longer, Shapes({std::vector<int64_t>(STATESPACE_MAX_RANK, 1)}),
               "Op: tensors of more than 12 axes are not supported.");
+  // More elements than TensorFlow counts, made of none.
+  const int64_t kHuge = int64_t{1} << 31;
+  CHECK_INFER(kOuterOp, Shapes({{17, kHuge, 0}}),
+              "Outer: the output x, of shape [17,2147483648,2147483648], does not fit the address "
+              "space; a has shape [17,2147483648,0].");
+  CHECK_INFER(kOuterOp, Shapes({{0, kHuge, 0}}), "[0 2147483648 2147483648]");
+  CHECK_INFER(kOuterOp, Shapes({{kAny, kHuge, 0}}), "[-1 2147483648 2147483648]");
 }
 
 void check_dtypes() {
