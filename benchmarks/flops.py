@@ -61,9 +61,9 @@ def _backward_covariances(n, m):
 
 # Operations / n^3 on n x n matrices, forward and, besides, backward; lower orders are left out.
 # Forward as LAPACK counts them (Working Note 41, appendix C), backward by the closed form of the
-# adjoint (operators.py) term by term.
+# adjoint (operators.py) term by term, or by the algorithm with the fewest known.
 _OPERATIONS = {
-    "cholesky": (1 / 3, 1 / 3 + 1 + 1 / 2),  # L' L_bar; solve; solve for one triangle
+    "cholesky": (1 / 3, 2 / 3),  # by blocks, as Murray, arXiv:1602.07527
     "lq": (4 / 3 + 4 / 3, 1 / 3 + 1 + 2 + 1),  # gelqf, orglq; L' L_bar, Q_bar Q', M Q, solve
     # Reduction, divide and conquer without deflation, back-transformation; V' V_bar, V M, (V M) V'.
     "eigh": (4 / 3 + 4 / 3 + 2, 2 + 2 + 1),

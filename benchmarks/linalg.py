@@ -44,7 +44,7 @@ def main(arguments=None) -> int:
                 rows += _run(name, batch, n, dtype, adapters, options)
     print()
     print(tables.speed(rows, limits))
-    if compiled := tables.compiled(rows):
+    if compiled := tables.compiled(rows, limits):
         print("\n" + compiled)
     if options.json:
         with open(options.json, "w") as file:
@@ -110,7 +110,7 @@ def _header(adapters, missing):
 def _run(name, batch, n, dtype, adapters, options):
     """The rows of one problem: prepares every column, then times them job by job."""
     import flops
-    from factorisations import libraries, problems
+    from factorisations import libraries, problems, tensorflow_
 
     start = time.perf_counter()
     problem = problems.build(name, batch, n, dtype)
@@ -127,6 +127,7 @@ def _run(name, batch, n, dtype, adapters, options):
     for job in options.job:
         calls = {label: calls[job] for label, (_, calls) in columns.items() if job in calls}
         times = timing.measure(calls, budget=0.03 if options.quick else 0.1)
+        bare = timing.measure(tensorflow_.bare_calls(problem, job), budget=0.03)
         moved = problem.bytes_moved(job)
         rows.append(
             {
@@ -138,6 +139,7 @@ def _run(name, batch, n, dtype, adapters, options):
                 "ours": [label for label in calls if columns[label][0] == libraries.OURS],
                 "flops": flops.operator_flops(name, n, job),
                 "bytes": moved / batch,
+                "bare_call": {k: 1e6 * taken.minimum / batch for k, taken in bare.items()},
                 # To a power of two, so that few sizes are measured.
                 "cached_bandwidth": timing.bandwidth(1 << (moved - 1).bit_length()),
                 "microseconds": {k: 1e6 * taken.minimum / batch for k, taken in times.items()},

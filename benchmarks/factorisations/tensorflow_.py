@@ -37,6 +37,27 @@ def columns(name: str, n: int) -> dict:
     return ways
 
 
+def bare_calls(problem, job) -> dict:
+    """Calls, by way of compiling them, of the least that can stand in the operator's place.
+
+    It makes results of the same shapes by one elementwise pass over the arguments, and its
+    gradient is another one: whatever an operator computes, its call costs no less.
+    """
+
+    def elementwise(*arguments):
+        x = tf.subtract(*arguments) if len(arguments) == 2 else tf.negative(arguments[0])
+        return tuple(
+            x if result.ndim == x.shape.rank else x[..., 0] for result in problem.cotangents
+        )
+
+    cotangents = problem.cotangents if job == "gradient" else None
+    ways = {"eager": lambda call: call, "function": tf.function, "jit": jitted}
+    calls = {k: maker(elementwise, way)(problem.arguments, cotangents) for k, way in ways.items()}
+    for call in calls.values():
+        call()  # compiles
+    return calls
+
+
 def jitted(function):
     return tf.function(function, jit_compile=True)
 
