@@ -76,9 +76,9 @@ def make_diag(diagonal, *, offset=0):
     _check_offset("make_diag", offset)
     n = _size(diagonal) + abs(offset)
     diagonal = _packable("make_diag", "diagonal", diagonal, n)
-    if isinstance(n, int):
+    if isinstance(n, int) and n > abs(offset):
         return tf.linalg.diag(diagonal, k=offset)
-    # TensorFlow takes an unknown length for -1 when it infers the shape.
+    # TensorFlow has no gradient where the diagonal is empty, and takes an unknown length for -1.
     return _unpack(diagonal, n, offset, "diagonal")
 
 

@@ -144,8 +144,9 @@ def _underdetermined(a, b, scale):
 def _factor(a, b, scale):
     """L and Q of [A s I], B, and the status; in place of what failed, something harmless."""
     if scale is not None:
-        multiple = scale[..., tf.newaxis, tf.newaxis] * tf.eye(tf.shape(a)[-2], dtype=a.dtype)
-        a = tf.concat(broadcast_batches([a, multiple], [2, 2]), axis=-1)
+        # In the batch of A from the start: in an empty one, the identity takes no memory.
+        diagonal = scale[..., tf.newaxis] + tf.zeros_like(tf.reduce_sum(a, axis=-1))
+        a = tf.concat(broadcast_batches([a, tf.linalg.diag(diagonal)], [2, 2]), axis=-1)
     failed, failed_b = not_finite(a), not_finite(b)
     a = stand_in(a, failed, tf.zeros_like(a))
     b = stand_in(b, failed_b, tf.zeros_like(b))
@@ -154,7 +155,8 @@ def _factor(a, b, scale):
     first = 1 + tf.reduce_sum(tf.math.cumprod(1 - dependent, axis=-1), axis=-1)
     rank = tf.shape(l)[-1]
     info = tf.where(failed, rank + 1, tf.where(first > rank, 0, first))
-    l = stand_in(l, info > 0, tf.eye(rank, dtype=l.dtype))
+    identity = tf.linalg.diag(tf.ones_like(tf.linalg.diag_part(l)))
+    l = stand_in(l, info > 0, identity)
     return l, q, b, tf.where(failed_b, rank + 1, info)
 
 

@@ -31,7 +31,7 @@ from fuzz import cases, messages
 from statespace import config
 
 SECONDS_PER_CASE = 60
-MEMORY = 4 * 2**30  # for the cases, beyond what the process has when they begin
+MEMORY = 4 * 2**30  # for a case, beyond what the process has when it begins
 
 
 def main():
@@ -41,10 +41,10 @@ def main():
     parser.add_argument("subjects", nargs="+")
     parser.add_argument("--reference", action="store_true")
     options = parser.parse_args()
+    faulthandler.enable()
     config.use_native(not options.reference)
     warnings.simplefilter("ignore")
     tf.get_logger().setLevel("ERROR")
-    _limit_memory()
     numbers = range(options.first, options.first + options.count)
     wrong = 0
     for name in options.subjects:
@@ -61,7 +61,7 @@ def _limit_memory():
     """
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 
 
 def run(name, numbers, reference):
@@ -73,6 +73,7 @@ def run(name, numbers, reference):
         case = cases.draw(rng, subject)
         print(f"{name} {number}: {case}", flush=True)
         faulthandler.dump_traceback_later(SECONDS_PER_CASE, exit=True)
+        _limit_memory()
         started = time.monotonic()
         try:
             # A lost thread of TensorFlow's prints to stderr, which no one reads.

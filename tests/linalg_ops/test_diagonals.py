@@ -78,7 +78,12 @@ def test_rectangular_diagonal():
 
 
 def test_no_numbers_on_a_diagonal():
-    np.testing.assert_array_equal(linalg_ops.make_diag(np.zeros(0), offset=-2), np.zeros((2, 2)))
+    diagonal = tf.zeros([0])
+    with tf.GradientTape() as tape:
+        tape.watch(diagonal)
+        x = linalg_ops.make_diag(diagonal, offset=-2)
+    np.testing.assert_array_equal(x, np.zeros((2, 2)))
+    assert tape.gradient(x, diagonal).shape == (0,)
     np.testing.assert_array_equal(linalg_ops.make_triangle(np.zeros(0), offset=1), [[0.0]])
 
 
