@@ -56,12 +56,17 @@ def _row(problem, job, call, options):
         {count: _OnThreads(call, count) for count in (1, options.threads)},
         budget=0.05 if options.quick else 0.3,
     )
+    moved = problem.bytes_moved(job)
     return {
         "operator": problem.name,
         "batch": problem.batch,
         "n": problem.n,
         "dtype": problem.dtype,
         "job": job,
+        "copy_microseconds": 1e-3
+        * moved
+        / timing.bandwidth(moved, options.threads)
+        / problem.batch,
         "microseconds": {k: 1e6 * taken.minimum / problem.batch for k, taken in times.items()},
     }
 

@@ -4,6 +4,7 @@ Imports nothing that starts threads: ``limit_threads`` must run before NumPy, Te
 load.
 """
 
+import concurrent.futures
 import ctypes
 import functools
 import os
@@ -116,22 +117,28 @@ def gemm_peak(dtype: str = "float64", size: int = 768, repeats: int = 12) -> flo
 
 
 @functools.cache
-def bandwidth(working_set: int) -> float:
+def bandwidth(working_set: int, threads: int = 1) -> float:
     """GB/s, read and written, of the better of a copy and a sum of two arrays.
 
     Args:
       working_set: bytes of all arrays together. Small ones stay in a cache; 256 MB are more than
         any cache holds.
+      threads: how many share the work.
     """
     import numpy as np
 
-    halves = np.ones([2, working_set // 16])
-    thirds = np.ones([3, working_set // 24])
-    cases = {
-        "copy": lambda: np.copyto(halves[0], halves[1]),
-        "sum": lambda: np.add(thirds[0], thirds[1], out=thirds[2]),
-    }
-    times = measure(cases, budget=0.1, fewest=3)
+    halves = [np.ones([2, working_set // 16 // threads]) for _ in range(threads)]
+    thirds = [np.ones([3, working_set // 24 // threads]) for _ in range(threads)]
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+
+        def on_all(task, arrays):  # NumPy lets go of the interpreter while it copies
+            return list(pool.map(task, arrays)) if threads > 1 else task(arrays[0])
+
+        cases = {
+            "copy": lambda: on_all(lambda x: np.copyto(x[0], x[1]), halves),
+            "sum": lambda: on_all(lambda x: np.add(x[0], x[1], out=x[2]), thirds),
+        }
+        times = measure(cases, budget=0.1, fewest=3)
     return 1e-9 * working_set / min(timing.minimum for timing in times.values())
 
 

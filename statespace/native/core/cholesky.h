@@ -55,7 +55,7 @@ inline V cholesky_columns(int j, N n, int64_t stride, int first, V* l) {
   }
   // Below: L_i L_j' = A_ij, the rows of L being columns of the right side.
   const View<V> rows_j = rows<V>(l, stride);
-  constexpr int kColumns = kTileColumns<V>;
+  constexpr int kColumns = kTileColumns;
   int i = j + B;
   for (; i + kColumns <= n; i += kColumns) {
     substitute_tile<B, kColumns, V>(j, rows_j, diagonal, true, l + i * stride, 1, stride);

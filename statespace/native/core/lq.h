@@ -274,7 +274,7 @@ inline void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_ba
     }
     z[i * k + i] = V();
   }
-  substitute(k, k, transposed<V>(l, k), Order::kBackward, z, k, 1);
+  substitute_upper(k, transposed<V>(l, k), z);
   for (int i = 0; i < k; ++i) {
     for (int j = i + 1; j < k; ++j) x[i * k + j] = z[i * k + j];
   }

@@ -82,7 +82,6 @@ inline void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j,
 }
 
 // Registers of a row that one tile of four rows takes: what the processor has registers for.
-template <class V>
 constexpr int kTileColumns = kVectorBytes == 64 ? 4 : 3;
 
 // R rows of C in the columns j ... columns - 1: a few registers at a time, then one, then single
@@ -94,15 +93,18 @@ inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, cons
     using U = Vector<V>;
     constexpr int kWidth = kLanes<U>;
     if (b.column == 1) {
-      for (; j + 3 * kWidth <= columns; j += 3 * kWidth) {
-        multiply_tile<into, part, R, 3, U>(k, a, i, b, j, c, stride);
+      for (; j + kTileColumns * kWidth <= columns; j += kTileColumns * kWidth) {
+        multiply_tile<into, part, R, kTileColumns, U>(k, a, i, b, j, c, stride);
+      }
+      for (; j + 2 * kWidth <= columns; j += 2 * kWidth) {
+        multiply_tile<into, part, R, 2, U>(k, a, i, b, j, c, stride);
       }
       for (; j + kWidth <= columns; j += kWidth) {
         multiply_tile<into, part, R, 1, U>(k, a, i, b, j, c, stride);
       }
     }
   }
-  constexpr int kColumns = R == 1 ? 4 : kTileColumns<V>;
+  constexpr int kColumns = R == 1 ? 4 : kTileColumns;
   for (; j + kColumns <= columns; j += kColumns) {
     multiply_tile<into, part, R, kColumns, V>(k, a, i, b, j, c, stride);
   }
@@ -173,7 +175,7 @@ template <Into into, Part part, class V>
 __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V>& a,
                                                const View<V>& b, V* c, int64_t stride) {
   using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
-  constexpr int kWidth = 3 * sizeof(U) / sizeof(V);
+  constexpr int kWidth = kTileColumns * sizeof(U) / sizeof(V);
   constexpr int kDepth = kLanes<V> == 1 ? 128 : 64, kRows = kLanes<V> == 1 ? 192 : 32;
   alignas(64) V packed_a[kDepth * kRows];
   alignas(64) V packed_b[kDepth * kWidth];
@@ -199,10 +201,10 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
           const bool crossed = part == Part::kLower && last - 3 < kWidth - 1;
           if (columns == kWidth && group + 4 <= block && !crossed) {
             if (into == Into::kSet && l == 0) {
-              multiply_tile<Into::kSet, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, corner, stride);
+              multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, corner, stride);
             } else {
               constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
-              multiply_tile<more, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, corner, stride);
+              multiply_tile<more, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, corner, stride);
             }
             continue;
           }
@@ -219,10 +221,10 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
             }
           }
           if (into == Into::kSet && l == 0) {
-            multiply_tile<Into::kSet, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, tile, kWidth);
+            multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile, kWidth);
           } else {
             constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
-            multiply_tile<more, Part::kAll, 4, 3, U>(depth, x, 0, y, 0, tile, kWidth);
+            multiply_tile<more, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile, kWidth);
           }
           for (int r = 0; r < height; ++r) {
             const int end = crossed ? std::min(columns, last - 3 + r + 1) : columns;

@@ -138,11 +138,13 @@ inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row
   if constexpr (kLanes<V> == 1) {
     using U = Vector<V>;
     constexpr int kWidth = kLanes<U>;
-    V block[kLargestBlock<V> * 3 * kWidth];
+    V block[kLargestBlock<V> * kTileColumns * kWidth];
     for (int width; j + kWidth <= k; j += width) {
       V* corner = x + j * column;
       int64_t stride = row;
-      width = j + 3 * kWidth <= k ? 3 * kWidth : kWidth;
+      width = j + kTileColumns * kWidth <= k ? kTileColumns * kWidth
+              : j + 2 * kWidth <= k          ? 2 * kWidth
+                                             : kWidth;
       if (column != 1) {  // transposed, so that neighbours in a row are neighbours
         for (int c = 0; c < width; ++c) {
           for (int i = 0; i < n; ++i) block[i * width + c] = corner[i * row + c * column];
@@ -150,8 +152,10 @@ inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row
         corner = block;
         stride = width;
       }
-      if (width > kWidth) {
-        substitute_columns<3, U>(n, t, diagonal, all_exact, corner, stride, kWidth);
+      if (width == kTileColumns * kWidth) {
+        substitute_columns<kTileColumns, U>(n, t, diagonal, all_exact, corner, stride, kWidth);
+      } else if (width == 2 * kWidth) {
+        substitute_columns<2, U>(n, t, diagonal, all_exact, corner, stride, kWidth);
       } else {
         substitute_columns<1, U>(n, t, diagonal, all_exact, corner, stride, kWidth);
       }
@@ -163,7 +167,7 @@ inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row
       }
     }
   }
-  constexpr int kColumns = kTileColumns<V>;
+  constexpr int kColumns = kTileColumns;
   for (; j + kColumns <= k; j += kColumns) {
     substitute_columns<kColumns, V>(n, t, diagonal, all_exact, x + j * column, row, column);
   }
@@ -211,6 +215,17 @@ __attribute__((noinline)) void substitute_halves(int n, int k, const View<V>& t,
     const View<V> t12 = {&t(0, n1), t.row, t.column};
     add_product<Into::kSubtract>(n1, k, n2, t12, View<V>{x2, row, column}, x);
     substitute<pivots>(n1, k, t11, order, x, row, column);
+  }
+}
+
+// X = T^-1 X for upper triangular T and X[n, n]: of each panel of columns, only the rows that are
+// not below the diagonal take part.
+template <class V, class N>
+inline void substitute_upper(N n, const View<V>& t, V* x) {
+  const int panel = kLanes<V> == 1 ? std::max(32, n / 256 * 32) : 8;
+  for (int j = 0; j < n; j += panel) {
+    const int rows = std::min<int>(n, j + panel);
+    substitute(rows, rows - j, t, Order::kBackward, x + j, n, 1);
   }
 }
 
