@@ -13,7 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from statespace import native
-from statespace.linalg_ops.arguments import check_square, require, to_matrices, with_rank
+from statespace.linalg_ops.arguments import (
+    check_square,
+    require,
+    to_matrices,
+    with_rank,
+    with_shape,
+)
 from statespace.linalg_ops.differentiation import custom_rule, op_vjp
 from statespace.linalg_ops.failure import spoil
 
@@ -43,7 +49,7 @@ def extract_diag(a, *, offset=0):
     """
     (a,) = to_matrices("extract_diag", a=a)
     _check_offset("extract_diag", offset)
-    a = _sized("extract_diag", "a", a, *_has_diagonal(offset))
+    a = _trimmed(_sized("extract_diag", "a", a, *_has_diagonal(offset)), abs(offset))
     return tf.linalg.diag_part(_sized("extract_diag", "a", a, *_COUNTABLE), k=offset)
 
 
@@ -74,8 +80,7 @@ def make_diag(diagonal, *, offset=0):
     """
     diagonal = _to_vectors("make_diag", "diagonal", diagonal)
     _check_offset("make_diag", offset)
-    n = _size(diagonal) + abs(offset)
-    diagonal = _packable("make_diag", "diagonal", diagonal, n)
+    n = _packable("make_diag", "diagonal", diagonal, _size(diagonal) + abs(offset))
     if isinstance(n, int) and n > abs(offset):
         return tf.linalg.diag(diagonal, k=offset)
     # TensorFlow has no gradient where the diagonal is empty, and takes an unknown length for -1.
@@ -148,8 +153,7 @@ def make_triangle(entries, *, offset=0, lower=True):
     """
     entries = _to_vectors("make_triangle", "entries", entries)
     _check_offset("make_triangle", offset)
-    n = _triangle_size(entries, offset)
-    entries = _packable("make_triangle", "entries", entries, n)
+    n = _packable("make_triangle", "entries", entries, _triangle_size(entries, offset))
     return _unpack(entries, n, offset, _which(offset, lower))
 
 
@@ -259,14 +263,32 @@ def _sized(op, name, a, condition, requirement):
     return require(condition(sizes[-2], sizes[-1]), f"{op}: {name} {requirement}", a)
 
 
+def _trimmed(a, offset):
+    """``a`` without rows or columns that lie beyond every diagonal up to that offset, but for one.
+
+    TensorFlow's gradient of a diagonal goes through all rows, even of a matrix without columns.
+    """
+    m, n = a.shape[-2:] if a.shape.rank is not None else (None, None)
+    if None not in (m, n) and abs(m - n) <= offset:
+        return a
+    sizes = tf.shape(a, tf.int64)
+    most = tf.reduce_min(sizes[-2:]) + offset + 1
+    sizes = tf.concat([sizes[:-2], tf.minimum(sizes[-2:], most)], 0)
+    trimmed = tf.slice(a, tf.zeros_like(sizes), sizes)
+    if None in (m, n):
+        return trimmed
+    most = min(m, n) + offset + 1
+    return with_shape(trimmed, [*a.shape[:-2], min(m, most), min(n, most)])
+
+
 def _packable(op, name, entries, n):
-    """``entries``, which must not make a matrix too large; checked as by ``_sized``."""
+    """n, the size of the matrix that entries make, not too large; checked as by ``_sized``."""
     requirement = f"must not make a matrix larger than {_MOST_PACKED}."
     if not isinstance(n, int):
-        return require(n <= _MOST_PACKED, f"{op}: {name} {requirement}", entries)
+        return require(n <= _MOST_PACKED, f"{op}: {name} {requirement}", n)
     if n > _MOST_PACKED:
         raise ValueError(f"{op}: {name} has shape {entries.shape}; it {requirement}")
-    return entries
+    return n
 
 
 def _which(offset, lower):

@@ -8,6 +8,7 @@ from statespace.linalg_ops.arguments import (
     check_choice,
     require,
     to_matrices,
+    with_shape,
 )
 from statespace.linalg_ops.failure import (
     ON_FAILURE,
@@ -50,8 +51,7 @@ def least_squares(a, b, *, ridge=0.0, on_failure="nan", return_info=False):
       (1-based) first column (row) that depends on those before it, one more than there are where
       something is not finite or negative.
 
-    Two derivatives exist, also where A X = B is solved exactly. Forward mode inside a
-    ``tf.function`` needs the numbers of rows and columns of ``a`` to be known statically.
+    Two derivatives exist, also where A X = B is solved exactly.
 
     Raises:
       ValueError: a shape or dtype is wrong, or the number ``ridge`` is negative.
@@ -109,36 +109,52 @@ def _check_rows(a, b):
 
 
 def _solve(a, b, scale):
+    """X and its status, where [A s I] = L Q or, with at least as many rows as columns, [A' s I].
+
+    1. With at least as many rows as columns, X minimises |[A; s I] X - [B; 0]|. As [A' s I] =
+       L [Q_1 Q_2], that is |L' X - Q_1 B| and a rest without X.
+    2. Otherwise [X; Z] = Q' L^-1 B is the shortest with A X + s Z = B, where |X|^2 + |Z|^2 =
+       |X|^2 + |A X - B|^2 / s^2.
+    """
     rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
-    if rows is not None and columns is not None:
-        return _determined(a, b, scale) if rows >= columns else _underdetermined(a, b, scale)
-    same = tf.equal(tf.shape(a)[-2], tf.shape(b)[-2])
-    b = require(same, "least_squares: b must have as many rows as a.", b)
-    return tf.cond(
-        tf.shape(a)[-2] >= tf.shape(a)[-1],
-        lambda: _determined(a, b, scale),
-        lambda: _underdetermined(a, b, scale),
+    if rows is None or columns is None:
+        rows, columns = tf.unstack(tf.shape(a)[-2:], num=2)
+        b = require(rows == tf.shape(b)[-2], "least_squares: b must have as many rows as a.", b)
+    tall = rows >= columns
+    l, q, b, info = _factor(_transposed_if(tall, a), b, scale)
+    if tall is True:
+        x = triangular_solve(l, gemm(q[..., :rows], b), adjoint=True)
+    elif tall is False:
+        x = gemm(q[..., :columns], triangular_solve(l, b), transpose_a=True)
+    else:
+        x = _either(tall, l, q, b, rows, columns)
+    return spoil(x, info > 0), info
+
+
+def _transposed_if(condition, a):
+    if isinstance(condition, bool):
+        return tf.linalg.matrix_transpose(a) if condition else a
+    rank = tf.rank(a)
+    last = tf.where(condition, [rank - 1, rank - 2], [rank - 2, rank - 1])
+    return with_shape(
+        tf.transpose(a, tf.concat([tf.range(rank - 2), last], 0)),
+        None if a.shape.rank is None else [*a.shape[:-2], None, None],
     )
 
 
-def _determined(a, b, scale):
-    """No more columns than rows: X minimises |[A; s I] X - [B; 0]|.
+def _either(tall, l, q, b, rows, columns):
+    """The solution for shapes that are known when the graph runs.
 
-    With [A' s I] = L [Q_1 Q_2], that is |L' X - Q_1 B| and a rest without X.
+    Without tf.cond, which has no forward mode in a graph and loses second derivatives: Q stands
+    before the substitution or after it, and an identity in the other place.
     """
-    l, q, b, info = _factor(tf.linalg.matrix_transpose(a), b, scale)
-    x = triangular_solve(l, gemm(q[..., : tf.shape(b)[-2]], b), adjoint=True)
-    return _with_status(x, info)
-
-
-def _underdetermined(a, b, scale):
-    """Fewer rows than columns: with [A s I] = L Q, [X; Z] = Q' L^-1 B is shortest.
-
-    Among all with A X + s Z = B, that is; and |X|^2 + |Z|^2 = |X|^2 + |A X - B|^2 / s^2.
-    """
-    l, q, b, info = _factor(a, b, scale)
-    x = gemm(q[..., : tf.shape(a)[-1]], triangular_solve(l, b), transpose_a=True)
-    return _with_status(x, info)
+    factors = tf.concat([q, _identity_like(l)], axis=-1)
+    width = tf.shape(q)[-1]
+    before = tf.where(tall, 0, width)
+    after = width - before
+    c = gemm(factors[..., before : before + rows], b)
+    y = tf.where(tall, triangular_solve(l, c, adjoint=True), triangular_solve(l, c))
+    return gemm(factors[..., after : after + columns], y, transpose_a=True)
 
 
 def _factor(a, b, scale):
@@ -155,10 +171,9 @@ def _factor(a, b, scale):
     first = 1 + tf.reduce_sum(tf.math.cumprod(1 - dependent, axis=-1), axis=-1)
     rank = tf.shape(l)[-1]
     info = tf.where(failed, rank + 1, tf.where(first > rank, 0, first))
-    identity = tf.linalg.diag(tf.ones_like(tf.linalg.diag_part(l)))
-    l = stand_in(l, info > 0, identity)
+    l = stand_in(l, info > 0, _identity_like(l))
     return l, q, b, tf.where(failed_b, rank + 1, info)
 
 
-def _with_status(x, info):
-    return spoil(x, info > 0), info
+def _identity_like(l):
+    return tf.linalg.diag(tf.ones_like(tf.linalg.diag_part(l)))

@@ -15,6 +15,8 @@ from statespace import linalg_ops, native
 
 SIZES = (0, 1, 2, 3, 17)
 HUGE = (2**29 + 1, 2**31 - 1, 2**31, 2**31 + 1, 2**40)
+# The references make identity matrices and go through all columns, even if the batch is empty.
+HUGE_FOR_REFERENCES = (2**12 + 1,)
 MOST_ELEMENTS = 20_000
 STRANGE_DTYPES = (np.int32, np.int64, np.float16, np.complex128, np.bool_, np.str_)
 MODES = ("eager", "static", "unknown_dimensions", "unknown_rank")
@@ -105,12 +107,14 @@ def _raw_op(name):
     entry = next(x for x in api.ops[: api.num_ops] if x.name.decode() == name)
     ops = native.library()
     wrapper = next(getattr(ops, x) for x in dir(ops) if x.replace("_", "") == name.lower())
+    gradient = next((x for x in api.ops[: api.num_ops] if x.name.decode() == f"{name}Grad"), entry)
+    named = (*entry.input_names[: entry.num_inputs], *gradient.input_names[: gradient.num_inputs])
     return Subject(
         apply=wrapper,
         cores=tuple((4,) * rank for rank in entry.input_ranks[: entry.num_inputs]),
         attributes=tuple(x.decode() for x in entry.attr_names[: entry.num_attrs]),
         op_names=(name, f"{name}Grad"),
-        argument_names=tuple(x.decode() for x in entry.input_names[: entry.num_inputs]),
+        argument_names=tuple(x.decode() for x in named),
         is_gradient=name.endswith("Grad"),
         derivatives=_derivatives(name),
     )
@@ -126,7 +130,7 @@ def _derivatives(name):
     return int("LogLikelihood" in name and not name.endswith("Grad"))
 
 
-def draw(rng, subject: Subject) -> Case:
+def draw(rng, subject: Subject, huge=HUGE) -> Case:
     """A random call, with a fair chance to be one that must succeed."""
     count = len(subject.cores)
     kind = rng.choice(["sound", "sound", "dtypes", "shapes", "ranks", "huge"])
@@ -147,7 +151,7 @@ def draw(rng, subject: Subject) -> Case:
     elif kind == "ranks":
         shapes[which] = rng.choice(SIZES, size=rng.integers(0, 7)).tolist()
     elif kind == "huge":
-        _make_huge(rng, shapes, [len(core) for core in subject.cores], which)
+        _make_huge(rng, shapes, [len(core) for core in subject.cores], which, huge)
     return Case(
         mode=str(rng.choice(MODES, p=[0.55, 0.1, 0.25, 0.1])),
         derivative=min(int(rng.choice(3, p=[0.5, 0.4, 0.1])), subject.derivatives),
@@ -165,7 +169,7 @@ def _part(rng, batch):
     return batch[int(rng.integers(len(batch) + 1)) :] if rng.random() < 0.2 else batch
 
 
-def _make_huge(rng, shapes, core_ranks, which):
+def _make_huge(rng, shapes, core_ranks, which, sizes):
     """One size, wherever it stands, becomes huge, and another zero: nothing is to be stored.
 
     Of a huge batch the statuses would be stored, and TensorFlow's own ops go through it matrix by
@@ -174,16 +178,16 @@ def _make_huge(rng, shapes, core_ranks, which):
     present = sorted({size for shape in shapes for size in shape})
     if len(shapes[which]) < 2 or not present:
         return
-    huge, everywhere = int(rng.choice(HUGE)), rng.random() < 0.5
+    huge, everywhere = int(rng.choice(sizes)), rng.random() < 0.5
     replaced = int(rng.choice(present))
     for i, shape in enumerate(shapes):
         for axis, size in enumerate(shape):
             if size == replaced and (everywhere or i == which):
                 shape[axis] = huge
     for shape, core_rank in zip(shapes, core_ranks, strict=True):
-        if max(shape[: len(shape) - core_rank], default=0) in HUGE:
+        if max(shape[: len(shape) - core_rank], default=0) in sizes:
             shape[:] = [0, *shape[-5:]]
-        elif max(shape, default=0) in HUGE and 0 not in shape:
+        elif max(shape, default=0) in sizes and 0 not in shape:
             shape[int(rng.integers(len(shape)))] = 0
 
 

@@ -70,7 +70,7 @@ def run(name, numbers, reference):
     results = wrong = 0
     for number in numbers:
         rng = np.random.default_rng([zlib.crc32(name.encode()), number])
-        case = cases.draw(rng, subject)
+        case = cases.draw(rng, subject, cases.HUGE_FOR_REFERENCES if reference else cases.HUGE)
         print(f"{name} {number}: {case}", flush=True)
         faulthandler.dump_traceback_later(SECONDS_PER_CASE, exit=True)
         _limit_memory()

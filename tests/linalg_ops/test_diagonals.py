@@ -125,11 +125,32 @@ def test_axes_seen_only_when_the_graph_runs(name, native):
         function(np.zeros(too_few))
 
 
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (2**31 + 1, 0), (5, 2**31 - 1, 0), (3, 3)])
+@pytest.mark.parametrize("offset", [-2, 0, 2])
+def test_diagonal_of_a_matrix_far_from_square(shape, offset):
+    if shape[-1] <= offset:
+        pytest.skip("there is no such diagonal")
+    a = tf.reshape(tf.range(np.prod(shape), dtype=tf.float64), tf.constant(shape, tf.int64))
+    unknown = tf.TensorSpec([None] * len(shape), tf.float64)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(a)
+        x = linalg_ops.extract_diag(a, offset=offset)
+        again = tf.function(
+            lambda a: linalg_ops.extract_diag(a, offset=offset), input_signature=[unknown]
+        )(a)
+    assert tape.gradient(x, a).shape == shape
+    assert x.shape == again.shape
+    if a.shape.num_elements():
+        np.testing.assert_array_equal(x, np.diagonal(a, offset))
+        np.testing.assert_array_equal(again, x)
+        np.testing.assert_array_equal(tape.gradient(x, a), tape.gradient(again, a))
+
+
 @pytest.mark.parametrize("static", [True, False])
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("extract_diag", (2**31 + 1, 0), "must have fewer than 2.31 rows and columns"),
+        ("extract_diag", (0, 2**31 + 1, 2**31 + 1), "must have fewer than 2.31 rows and columns"),
         ("extract_triangle", (0, 50_000, 50_000), "must not be larger than 46340"),
         ("make_triangle", (0, 50_000 * 50_001 // 2), "must not make a matrix larger than 46340"),
         ("make_diag", (0, 50_000), "must not make a matrix larger than 46340"),
