@@ -22,6 +22,8 @@ import zlib
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# TensorFlow's allocator doubles what it asks for each time, and crashes at the limit set below.
+os.environ["TF_MKL_ALLOC_MAX_BYTES"] = str(2 * 2**30)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
