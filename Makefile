@@ -35,7 +35,7 @@ demo: $(VENV)/with-forecast $(VENV)/bridge
 test: $(VENV)/with-dev $(VENV)/bridge
 	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS)
 
-# Thousands of random calls of every op; about an hour on two cores.
+# Thousands of random calls of every op; about two hours on two cores.
 fuzz: $(VENV)/with-dev $(VENV)/bridge
 	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS) -m fuzz tests/fuzz
 

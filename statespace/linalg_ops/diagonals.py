@@ -271,6 +271,8 @@ def _trimmed(a, offset):
     m, n = a.shape[-2:] if a.shape.rank is not None else (None, None)
     if None not in (m, n) and abs(m - n) <= offset:
         return a
+    if native.traced_for_xla():  # where the gradient of a slice cannot be vectorised
+        return a
     sizes = tf.shape(a, tf.int64)
     most = tf.reduce_min(sizes[-2:]) + offset + 1
     sizes = tf.concat([sizes[:-2], tf.minimum(sizes[-2:], most)], 0)

@@ -99,6 +99,8 @@ _HARMLESS = 2**14  # a matrix of this size fits into memory
 
 def _longest_axis(tensors, core_ranks):
     """How long an axis may be: 1 if a tensor has no elements; None if no core can be too large."""
+    if native.traced_for_xla():  # where the gradient of a slice cannot be vectorised
+        return None
     for x, rank in zip(tensors, core_ranks, strict=True):
         if x.shape.rank is None or any(
             size is None or size > _HARMLESS for size in x.shape[x.shape.rank - rank :]

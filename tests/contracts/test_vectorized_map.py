@@ -92,8 +92,6 @@ def test_nested(operator):
 @representatives
 @pytest.mark.parametrize("jit", [False, True])
 def test_unknown_static_shapes(operator, jit):
-    if operator.name.startswith("least-squares"):
-        pytest.skip("chooses its branch by tf.cond, whose gradient TensorFlow cannot vectorise")
     arguments = operator.make(np.random.default_rng(3), (4, 2), np.float64)
     function = with_gradient(operator)
     expected = mapped(function, [tf.constant(x) for x in arguments])
