@@ -16,7 +16,7 @@ from statespace import linalg_ops, native
 SIZES = (0, 1, 2, 3, 17)
 HUGE = (2**29 + 1, 2**31 - 1, 2**31, 2**31 + 1, 2**40)
 # The references make identity matrices and go through all columns, even if the batch is empty.
-HUGE_FOR_REFERENCES = (2**10 + 1,)
+HUGE_FOR_REFERENCES = (2**8 + 1,)
 MOST_ELEMENTS = 20_000
 STRANGE_DTYPES = (np.int32, np.int64, np.float16, np.complex128, np.bool_, np.str_)
 MODES = ("eager", "static", "unknown_dimensions", "unknown_rank")

@@ -152,3 +152,16 @@ def test_triangular_solve_near_the_limits_of_the_range(dtype):
     b = np.array([[[tiny * 3], [1.0]], [[huge / 4], [1.0]]], dtype)
     x = linalg_ops.triangular_solve(l, b)
     np.testing.assert_allclose(x[..., 0], [[3.0, 1.0], [0.25, 1.0]], rtol=1e-6)
+
+
+def test_gradient_of_empty_matrices_in_a_graph(native):
+    """TensorFlow's optimiser of graphs divides by zero where it meets a product of such shapes."""
+
+    @tf.function(input_signature=[tf.TensorSpec([17, 3, 0, 0])])
+    def gradient(a):
+        with tf.GradientTape() as tape:
+            tape.watch(a)
+            l = linalg_ops.psd_cholesky(a)
+        return tape.gradient(l, a)
+
+    assert gradient(tf.zeros([17, 3, 0, 0])).shape == (17, 3, 0, 0)
