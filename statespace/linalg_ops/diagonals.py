@@ -269,7 +269,7 @@ def _trimmed(a, offset):
     TensorFlow's gradient of a diagonal goes through all rows, even of a matrix without columns.
     """
     m, n = a.shape[-2:] if a.shape.rank is not None else (None, None)
-    if None not in (m, n) and abs(m - n) <= offset:
+    if m is not None and n is not None and abs(m - n) <= offset:
         return a
     if native.traced_for_xla():  # where the gradient of a slice cannot be vectorised
         return a
@@ -277,7 +277,7 @@ def _trimmed(a, offset):
     most = tf.reduce_min(sizes[-2:]) + offset + 1
     sizes = tf.concat([sizes[:-2], tf.minimum(sizes[-2:], most)], 0)
     trimmed = tf.slice(a, tf.zeros_like(sizes), sizes)
-    if None in (m, n):
+    if m is None or n is None:
         return trimmed
     most = min(m, n) + offset + 1
     return with_shape(trimmed, [*a.shape[:-2], min(m, most), min(n, most)])
