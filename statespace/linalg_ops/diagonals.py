@@ -64,7 +64,8 @@ def make_diag(diagonal, *, offset=0):
       ``[..., n, n]`` with n = k + abs(offset).
 
     Raises:
-      ValueError: shape or dtype is wrong.
+      ValueError: shape or dtype is wrong, or n is larger than 46 340.
+      tf.errors.InvalidArgumentError: the same of a shape, seen when the op runs.
 
     References:
       MXNet, ``linalg_makediag``.
@@ -101,7 +102,9 @@ def extract_triangle(a, *, offset=0, lower=True):
       ``[..., k (k + 1) / 2]`` with k = n - abs(offset).
 
     Raises:
-      ValueError: shape or dtype is wrong, or the matrix has no such diagonal.
+      ValueError: shape or dtype is wrong, the matrix has no such diagonal, or n is larger than
+        46 340.
+      tf.errors.InvalidArgumentError: the same of a shape, seen when the op runs.
 
     References:
       MXNet, ``linalg_extracttrian``.
@@ -137,7 +140,8 @@ def make_triangle(entries, *, offset=0, lower=True):
       ``[..., n, n]`` with n = k + abs(offset), zero outside the triangle.
 
     Raises:
-      ValueError: shape or dtype is wrong, such as a length that is no k (k + 1) / 2.
+      ValueError: shape or dtype is wrong, such as a length that is no k (k + 1) / 2, or n is larger
+        than 46 340.
       tf.errors.InvalidArgumentError: the same, seen when the op runs.
 
     References:

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 COTANGENT = "cotangent"  # names the ones that begin a gradient
 
-
 _OF_TENSORFLOW = (
     "32-bit|Dimension -|tensor used for shape: -|returned a result with an exception set"
 )

@@ -125,11 +125,12 @@ def test_axes_seen_only_when_the_graph_runs(name, native):
         function(np.zeros(too_few))
 
 
-@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (2**31 + 1, 0), (5, 2**31 - 1, 0), (3, 3)])
-@pytest.mark.parametrize("offset", [-2, 0, 2])
+@pytest.mark.parametrize(
+    ("shape", "offset"),
+    [(shape, offset) for shape in ((7, 3), (3, 7), (3, 3)) for offset in (-2, 0, 2)]
+    + [(shape, offset) for shape in ((2**31 + 1, 0), (5, 2**31 - 1, 0)) for offset in (-2, 0)],
+)
 def test_diagonal_of_a_matrix_far_from_square(shape, offset):
-    if shape[-1] <= offset:
-        pytest.skip("there is no such diagonal")
     a = tf.reshape(tf.range(np.prod(shape), dtype=tf.float64), tf.constant(shape, tf.int64))
     unknown = tf.TensorSpec([None] * len(shape), tf.float64)
     with tf.GradientTape(persistent=True) as tape:
