@@ -1,7 +1,7 @@
 """The linear-Gaussian state-space model: value object, broadcasting rule, validation."""
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -60,6 +60,9 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
       initial_scale: S_0, ``[..., n, p]``.
       transition_offset: b, ``[..., n]``; None is zero.
       observation_offset: d, ``[..., m]``; None is zero.
+      diffuse: bool ``[n]``, the states of whose start nothing is known: the limit kappa -> infinity
+        of a variance kappa. Their entries of m_0 and rows of S_0 have no influence. None: every
+        start is proper.
 
     All float32 or all float64; Python numbers and integer arrays take the dtype of the others, or
     float64 where there are none.
@@ -90,6 +93,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
     observation_offset: tf.Tensor
     initial_mean: tf.Tensor
     initial_scale: tf.Tensor
+    diffuse: Optional[tf.Tensor]  # noqa: UP045 - ExtensionType knows no "X | None"
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
         initial_scale,
         transition_offset=None,
         observation_offset=None,
+        diffuse=None,
     ):
         given = {
             "transition_matrix": transition_matrix,
@@ -120,6 +125,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             tensors["observation_offset"] = _zero_offset(tensors["observation_matrix"], axis=-2)
         for name, tensor in tensors.items():
             setattr(self, name, tensor)
+        self.diffuse = None if diffuse is None else _diffuse_states(diffuse, self.state_dim)
 
     @classmethod
     def from_covariances(
@@ -132,6 +138,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
         initial_covariance,
         transition_offset=None,
         observation_offset=None,
+        diffuse=None,
     ) -> "LinearGaussianSSM":
         """Builds the model from covariances instead of scale factors.
 
@@ -174,6 +181,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             scale["initial_covariance"],
             tensors.get("transition_offset"),
             tensors.get("observation_offset"),
+            diffuse,
         )
 
     @property
@@ -196,6 +204,24 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
     def parameters(self) -> tuple[tf.Tensor, ...]:
         """The eight parameters in the order of ``PARAMETERS``."""
         return tuple(getattr(self, spec.name) for spec in PARAMETERS)
+
+
+def _diffuse_states(diffuse, n):
+    try:
+        diffuse = tf.convert_to_tensor(diffuse, name="diffuse")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"diffuse is not an array of bool: {error}") from None
+    if diffuse.dtype != tf.bool or diffuse.shape.rank not in (None, 1):
+        raise ValueError(
+            f"diffuse is {diffuse.dtype.name} with shape {diffuse.shape}; it must be bool [n], "
+            f"True for the states with a diffuse start."
+        )
+    if diffuse.shape.rank == 1 and None not in (n, diffuse.shape[0]) and n != diffuse.shape[0]:
+        raise ValueError(
+            f"diffuse has shape {diffuse.shape}; it must be [n] with n = {n}, as "
+            f"transition_matrix says."
+        )
+    return diffuse
 
 
 def check_broadcasting(ssm: LinearGaussianSSM, y: tf.Tensor) -> None:

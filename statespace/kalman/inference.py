@@ -2,37 +2,67 @@
 
 import tensorflow as tf
 
+from statespace.kalman import covariance, reference
+from statespace.kalman.forms import Form
 from statespace.linalg_ops.arguments import check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
 from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
-ALGORITHMS = ("auto", "covariance", "reference")
+_FORMS = {"covariance": covariance.FORM, "reference": reference.FORM}
+ALGORITHMS = ("auto", *_FORMS)
 
 
-def operands(op: str, ssm, y, mask, algorithm: str, on_failure: str) -> tuple[tf.Tensor, ...]:
-    """Checks the arguments of an inference function and returns the operands of its op.
+def prepare(
+    op: str, ssm, y, mask, lengths, algorithm: str, on_failure: str
+) -> tuple[Form, tuple[tf.Tensor, ...]]:
+    """Checks the arguments of an inference function.
 
     Returns:
-      y with NaN at every missing component, then the model's parameters.
+      The form of the recursion that will run, and its inputs: y with NaN at every missing
+      component, the model's parameters, and its diffuse states if it has any.
 
     Raises:
       ValueError: an argument has the wrong type, shape or dtype.
     """
     check_choice(op, "algorithm", algorithm, ALGORITHMS)
     check_choice(op, "on_failure", on_failure, ON_FAILURE)
+    y = masked_data(op, ssm, y, mask, lengths)
+    check_broadcasting(ssm, y)
+    form = _FORMS[_choose(algorithm, ssm)]
+    if ssm.diffuse is None:
+        return form, (y, *ssm.parameters())
+    if not form.diffuse:
+        able = ", ".join(name for name, form in _FORMS.items() if form.diffuse)
+        raise ValueError(
+            f"{op}: algorithm {algorithm!r} has no diffuse start; with the model's diffuse states "
+            f"use one of: auto, {able}."
+        )
+    return form, (y, *_proper_start(ssm), ssm.diffuse)
+
+
+def _choose(algorithm, ssm):
+    if algorithm != "auto":
+        return algorithm
+    return "covariance" if ssm.diffuse is None else "univariate"
+
+
+def _proper_start(ssm):
+    """The parameters, with zeros in what a diffuse start leaves without influence."""
+    *others, mean, scale = ssm.parameters()
+    mean = tf.where(ssm.diffuse, tf.zeros_like(mean), mean)
+    scale = tf.where(ssm.diffuse[:, tf.newaxis], tf.zeros_like(scale), scale)
+    return (*others, mean, scale)
+
+
+def masked_data(op: str, ssm, y, mask, lengths=None) -> tf.Tensor:
+    """y as a tensor of the model's dtype, NaN at every missing component."""
     if not isinstance(ssm, LinearGaussianSSM):
         raise ValueError(f"{op}: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
-    y = masked_data(op, ssm, y, mask)
-    check_broadcasting(ssm, y)
-    return (y, *ssm.parameters())
-
-
-def masked_data(op: str, ssm, y, mask) -> tf.Tensor:
-    """y as a tensor of the model's dtype, NaN at every missing component."""
     y = _data(op, ssm, y)
-    if mask is None:
-        return y
-    return tf.where(_component_mask(op, mask, y), y, tf.constant(float("nan"), y.dtype))
+    nan = tf.constant(float("nan"), y.dtype)
+    if lengths is not None:
+        y = tf.where(_length_mask(op, lengths, y), y, nan)
+    return y if mask is None else tf.where(_component_mask(op, mask, y), y, nan)
 
 
 def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
@@ -61,6 +91,21 @@ def _data(op, ssm, y):
             f"Cast one of them."
         )
     return y
+
+
+def _length_mask(op, lengths, y):
+    """bool ``[..., T, 1]``: the steps before each series' own end."""
+    lengths = tf.convert_to_tensor(lengths, name="lengths")
+    if not lengths.dtype.is_integer:
+        raise ValueError(f"{op}: lengths is {lengths.dtype.name}; it must be whole numbers.")
+    if None not in (lengths.shape.rank, y.shape.rank):
+        if not _broadcasts_to(lengths.shape, y.shape[:-2]):
+            raise ValueError(
+                f"{op}: lengths has shape {lengths.shape}; it must broadcast against the batch "
+                f"axes {y.shape[:-2]} of y, which has shape {y.shape}."
+            )
+    steps = tf.range(tf.shape(y)[-2], dtype=tf.int32)[:, tf.newaxis]
+    return steps < tf.cast(lengths, tf.int32)[..., tf.newaxis, tf.newaxis]
 
 
 def _component_mask(op, mask, y):

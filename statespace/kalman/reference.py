@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from statespace.kalman.forms import Form
+from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
 from statespace.linalg_ops.cholesky import factor_by_columns
 from statespace.linalg_ops.failure import append_axes, spoil
@@ -65,6 +67,12 @@ def filter_reference(y, *parameters):
     cores = (0, 1, 2, 1, 2, 1, 2)
     moments = (_time_after_batch(x, core) for x, core in zip(scanned[:-1], cores, strict=True))
     return (*(spoil(x, info > 0) for x in moments), info)
+
+
+def filter_moments(*inputs):
+    """``filter_reference`` with the sum of the log-likelihoods, as the compiled op returns it."""
+    per_step, *moments = filter_reference(*inputs)
+    return (tf.reduce_sum(per_step, axis=-1), *moments)
 
 
 def log_likelihood_gradient_reference(weights, y, *parameters):
@@ -277,3 +285,21 @@ def _time_after_batch(x, core_rank):
     """Undoes ``_time_first``."""
     rank, time = x.shape.rank, x.shape.rank - core_rank - 1
     return tf.transpose(x, [*range(1, time + 1), 0, *range(time + 1, rank)])
+
+
+def _per_step(*inputs):
+    values, *_, info = filter_reference(*inputs)
+    return values, info
+
+
+def _log_likelihood(*inputs):
+    values, info = _per_step(*inputs)
+    return tf.reduce_sum(values, axis=-1), info
+
+
+FORM = Form(
+    log_likelihood=_log_likelihood,
+    per_step=_per_step,
+    filter=lambda *inputs: FilterResult(*filter_moments(*inputs)),
+    smoother=lambda *inputs: SmootherResult(*smoother_reference(*inputs)),
+)

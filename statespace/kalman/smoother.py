@@ -1,22 +1,19 @@
 """The Kalman smoother."""
 
-import tensorflow as tf
-
-from statespace import native
-from statespace.kalman import reference
-from statespace.kalman.inference import apply_on_failure, operands
+from statespace.kalman.inference import apply_on_failure, prepare
 from statespace.kalman.results import SmootherResult
-from statespace.linalg_ops.differentiation import reference_vjp
 
 
-def kalman_smoother(ssm, y, *, mask=None, algorithm="auto", on_failure="nan") -> SmootherResult:
+def kalman_smoother(
+    ssm, y, *, mask=None, lengths=None, algorithm="auto", on_failure="nan"
+) -> SmootherResult:
     """Moments of the states given all data, before and after.
 
     The backward recursion is that of the disturbance smoother, which inverts no predicted
     covariance: states without noise and a singular initial covariance are fine.
 
     Args:
-      ssm, y, mask, algorithm, on_failure: as for :func:`statespace.log_likelihood`.
+      ssm, y, mask, lengths, algorithm, on_failure: as for :func:`statespace.log_likelihood`.
 
     Returns:
       A :class:`statespace.SmootherResult`: log-likelihood ``[...]``, smoothed mean ``[..., T, n]``
@@ -29,13 +26,6 @@ def kalman_smoother(ssm, y, *, mask=None, algorithm="auto", on_failure="nan") ->
     References:
       Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., sections 4.4 and 4.7.
     """
-    inputs = operands("kalman_smoother", ssm, y, mask, algorithm, on_failure)
-    ops = native.ops() if algorithm != "reference" else None
-    smoother = reference.smoother_reference if ops is None else ops.statespace_kalman_smoother
-    result = SmootherResult(*smoother(*inputs))
+    form, inputs = prepare("kalman_smoother", ssm, y, mask, lengths, algorithm, on_failure)
+    result = form.smoother(*inputs)
     return apply_on_failure("kalman_smoother", on_failure, result.info, result)
-
-
-@tf.RegisterGradient("StatespaceKalmanSmoother")
-def _gradient(op, *cotangents):
-    return reference_vjp(reference.smoother_reference, op.inputs, cotangents)
