@@ -1,11 +1,19 @@
 """The Kalman filter and the log-likelihood it computes."""
 
-from statespace.kalman.inference import apply_on_failure, prepare
+from statespace.kalman.inference import apply_on_failure, prepare, with_constant
 from statespace.kalman.results import FilterResult
 
 
 def log_likelihood(
-    ssm, y, *, mask=None, lengths=None, algorithm="auto", per_step=False, on_failure="nan"
+    ssm,
+    y,
+    *,
+    mask=None,
+    lengths=None,
+    algorithm="auto",
+    per_step=False,
+    diffuse_constant="include",
+    on_failure="nan",
 ):
     """log p(y) of a linear-Gaussian state-space model.
 
@@ -20,6 +28,9 @@ def log_likelihood(
         series; what follows is padding, as if masked. None: all T.
       algorithm: the form of the recursion, "auto" or one of ``statespace.kalman.ALGORITHMS``; see
         the guide "Kalman filters and smoothers" for when which.
+      diffuse_constant: whether the log-likelihood of a model with diffuse states includes the
+        -1/2 log(2 pi) of each observation that met one: "include" (Stata, statsmodels) or
+        "exclude" (KFAS).
       per_step: return log p(y_t | y_0 .. y_{t-1}) instead of their sum.
       on_failure: "nan": a series whose innovation covariance is not positive definite, or whose
         numbers are not finite, becomes NaN and spoils no other; "raise": InvalidArgumentError
@@ -46,17 +57,26 @@ def log_likelihood(
       -2.953689
     """
     form, inputs = prepare("log_likelihood", ssm, y, mask, lengths, algorithm, on_failure)
-    values, info = (form.per_step if per_step else form.log_likelihood)(*inputs)
+    values, info, *count = (form.per_step if per_step else form.log_likelihood)(*inputs)
+    values = with_constant("log_likelihood", diffuse_constant, values, *count)
     return apply_on_failure("log_likelihood", on_failure, info, values)
 
 
 def kalman_filter(
-    ssm, y, *, mask=None, lengths=None, algorithm="auto", on_failure="nan"
+    ssm,
+    y,
+    *,
+    mask=None,
+    lengths=None,
+    algorithm="auto",
+    diffuse_constant="include",
+    on_failure="nan",
 ) -> FilterResult:
     """Filtered and predicted moments of the states.
 
     Args:
-      ssm, y, mask, lengths, algorithm, on_failure: as for :func:`statespace.log_likelihood`.
+      ssm, y, mask, lengths, algorithm, diffuse_constant, on_failure: as for
+        :func:`statespace.log_likelihood`.
 
     Returns:
       A :class:`statespace.FilterResult`. ``predicted_mean[..., t, :]`` is E[x_t | y_0 .. y_{t-1}];
@@ -70,4 +90,7 @@ def kalman_filter(
     """
     form, inputs = prepare("kalman_filter", ssm, y, mask, lengths, algorithm, on_failure)
     result = form.filter(*inputs)
+    total, count = result.log_likelihood, result.diffuse_observations
+    total = with_constant("kalman_filter", diffuse_constant, total, count)
+    result = result._replace(log_likelihood=total)
     return apply_on_failure("kalman_filter", on_failure, result.info, result)

@@ -8,12 +8,11 @@ class Form(NamedTuple):
     """One way to run filter and smoother.
 
     Every function takes y, with NaN at each missing component, and the model's parameters in the
-    order of ``statespace.ssm.PARAMETERS``; with ``diffuse``, the states with an exact diffuse start
-    after them (bool ``[n]``).
+    order of ``statespace.ssm.PARAMETERS``; those that know a diffuse start take one more, 1 for the
+    states that have it and 0 for the others ``[n]``, and count the diffuse observations.
     """
 
-    log_likelihood: Callable  # -> (log-likelihood [...], info)
-    per_step: Callable  # -> (log-likelihood per step [..., T], info)
+    log_likelihood: Callable  # -> (log-likelihood [...], info [, diffuse observations [...]])
+    per_step: Callable  # the same by step, [..., T]
     filter: Callable  # -> FilterResult
     smoother: Callable  # -> SmootherResult
-    diffuse: bool = False  # whether there can be states with an exact diffuse start

@@ -1,14 +1,21 @@
 """What filter, smoother and forecast share: checking arguments, choosing the implementation."""
 
+import math
+
 import tensorflow as tf
 
-from statespace.kalman import covariance, reference
+from statespace.kalman import covariance, reference, univariate, univariate_reference
 from statespace.kalman.forms import Form
 from statespace.linalg_ops.arguments import check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
 from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
-_FORMS = {"covariance": covariance.FORM, "reference": reference.FORM}
+_FORMS = {
+    "covariance": covariance.FORM,
+    "univariate": univariate.FORM,
+    "reference": reference.FORM,
+}
+_DIFFUSE_FORMS = {"univariate": univariate.FORM, "reference": univariate_reference.FORM}
 ALGORITHMS = ("auto", *_FORMS)
 
 
@@ -28,22 +35,16 @@ def prepare(
     check_choice(op, "on_failure", on_failure, ON_FAILURE)
     y = masked_data(op, ssm, y, mask, lengths)
     check_broadcasting(ssm, y)
-    form = _FORMS[_choose(algorithm, ssm)]
     if ssm.diffuse is None:
+        form = _FORMS["covariance" if algorithm == "auto" else algorithm]
         return form, (y, *ssm.parameters())
-    if not form.diffuse:
-        able = ", ".join(name for name, form in _FORMS.items() if form.diffuse)
+    form = _DIFFUSE_FORMS.get("univariate" if algorithm == "auto" else algorithm)
+    if form is None:
         raise ValueError(
-            f"{op}: algorithm {algorithm!r} has no diffuse start; with the model's diffuse states "
-            f"use one of: auto, {able}."
+            f"{op}: algorithm {algorithm!r} knows no diffuse start, and the model has diffuse "
+            f"states. Use one of: auto, {', '.join(_DIFFUSE_FORMS)}."
         )
-    return form, (y, *_proper_start(ssm), ssm.diffuse)
-
-
-def _choose(algorithm, ssm):
-    if algorithm != "auto":
-        return algorithm
-    return "covariance" if ssm.diffuse is None else "univariate"
+    return form, (y, *_proper_start(ssm), tf.cast(ssm.diffuse, ssm.dtype))
 
 
 def _proper_start(ssm):
@@ -63,6 +64,19 @@ def masked_data(op: str, ssm, y, mask, lengths=None) -> tf.Tensor:
     if lengths is not None:
         y = tf.where(_length_mask(op, lengths, y), y, nan)
     return y if mask is None else tf.where(_component_mask(op, mask, y), y, nan)
+
+
+def with_constant(op: str, choice: str, values: tf.Tensor, diffuse_observations=None) -> tf.Tensor:
+    """Log-likelihoods in the convention ``choice``, from those that include the constant.
+
+    Args:
+      choice: "include" or "exclude" the -1/2 log(2 pi) of each diffuse observation.
+      diffuse_observations: their number, of the shape of ``values``; None for a proper start.
+    """
+    check_choice(op, "diffuse_constant", choice, ("include", "exclude"))
+    if choice == "include" or diffuse_observations is None:
+        return values
+    return values + 0.5 * math.log(2.0 * math.pi) * tf.cast(diffuse_observations, values.dtype)
 
 
 def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):

@@ -10,6 +10,9 @@ class FilterResult(NamedTuple):
 
     At a missing component the innovation is zero; the innovation covariance is that of the
     prediction, ``H P H' + R``, missing or not.
+
+    While a state with a diffuse start has not been met by an observation, the covariances are their
+    finite parts P in P + kappa B B', kappa -> infinity.
     """
 
     log_likelihood: tf.Tensor  # [...]
@@ -20,6 +23,8 @@ class FilterResult(NamedTuple):
     innovation: tf.Tensor  # y_t - E[y_t | y_0 .. y_{t-1}], [..., T, m]
     innovation_covariance: tf.Tensor  # [..., T, m, m]
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+    # int32 [...]: observations that met a diffuse state; None for a proper start
+    diffuse_observations: tf.Tensor | None = None
 
 
 class SmootherResult(NamedTuple):
@@ -30,6 +35,8 @@ class SmootherResult(NamedTuple):
     smoothed_covariance: tf.Tensor  # [..., T, n, n]
     lag_one_covariance: tf.Tensor  # Cov[x_{t+1}, x_t | y], [..., T-1, n, n]
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+    # int32 [...]: observations that met a diffuse state; None for a proper start
+    diffuse_observations: tf.Tensor | None = None
 
 
 class ForecastMoments(NamedTuple):

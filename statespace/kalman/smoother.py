@@ -1,11 +1,18 @@
 """The Kalman smoother."""
 
-from statespace.kalman.inference import apply_on_failure, prepare
+from statespace.kalman.inference import apply_on_failure, prepare, with_constant
 from statespace.kalman.results import SmootherResult
 
 
 def kalman_smoother(
-    ssm, y, *, mask=None, lengths=None, algorithm="auto", on_failure="nan"
+    ssm,
+    y,
+    *,
+    mask=None,
+    lengths=None,
+    algorithm="auto",
+    diffuse_constant="include",
+    on_failure="nan",
 ) -> SmootherResult:
     """Moments of the states given all data, before and after.
 
@@ -13,7 +20,8 @@ def kalman_smoother(
     covariance: states without noise and a singular initial covariance are fine.
 
     Args:
-      ssm, y, mask, lengths, algorithm, on_failure: as for :func:`statespace.log_likelihood`.
+      ssm, y, mask, lengths, algorithm, diffuse_constant, on_failure: as for
+        :func:`statespace.log_likelihood`.
 
     Returns:
       A :class:`statespace.SmootherResult`: log-likelihood ``[...]``, smoothed mean ``[..., T, n]``
@@ -28,4 +36,7 @@ def kalman_smoother(
     """
     form, inputs = prepare("kalman_smoother", ssm, y, mask, lengths, algorithm, on_failure)
     result = form.smoother(*inputs)
+    total, count = result.log_likelihood, result.diffuse_observations
+    total = with_constant("kalman_smoother", diffuse_constant, total, count)
+    result = result._replace(log_likelihood=total)
     return apply_on_failure("kalman_smoother", on_failure, result.info, result)

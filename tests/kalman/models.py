@@ -60,3 +60,8 @@ def dense(parameters, item, batch, num_steps):
         steps = () if name.startswith("initial") else (num_steps,)
         arrays.append(np.broadcast_to(x, (*batch, *steps, *x.shape[x.ndim - core :]))[item])
     return Model(*arrays)
+
+
+def tensors(result):
+    """What a result holds, without the fields that do not apply."""
+    return [x for x in result if x is not None]

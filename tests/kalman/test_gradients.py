@@ -161,7 +161,9 @@ def test_moments_are_differentiable(infer, native):
 
     def total(ssm, y):
         result = infer(ssm, y)
-        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in result[:-1]])
+        return tf.add_n(
+            [tf.reduce_sum(tf.sin(x)) for x in result if x is not None and x.dtype.is_floating]
+        )
 
     got = gradients(total, parameters, y)[:-1]
     arguments = [parameters[name] for name in NAMES]

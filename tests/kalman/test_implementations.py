@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kalman.models import NAMES, build, random_data, random_parameters
+from kalman.models import NAMES, build, random_data, random_parameters, tensors
 
 import statespace as ss
 from statespace import config
@@ -28,8 +28,8 @@ def everything(parameters, y, algorithm):
         value,
         ss.log_likelihood(ssm, y, algorithm=algorithm, per_step=True),
         *tape.gradient(total, [*variables, y], unconnected_gradients="zero"),
-        *ss.kalman_filter(ssm, y, algorithm=algorithm),
-        *ss.kalman_smoother(ssm, y, algorithm=algorithm),
+        *tensors(ss.kalman_filter(ssm, y, algorithm=algorithm)),
+        *tensors(ss.kalman_smoother(ssm, y, algorithm=algorithm)),
     ]
 
 

@@ -73,3 +73,40 @@ def posterior(model, y):
     mean = mean + gain @ residual
     covariance = covariance - gain @ h @ covariance
     return mean.reshape(num_steps, n), covariance.reshape(num_steps, n, num_steps, n)
+
+
+def diffuse_posterior(model, y, diffuse):
+    """What ``log_likelihood`` and ``posterior`` are in the limit of a diffuse start.
+
+    The diffuse states, of which ``m0`` and ``s0`` are zero, start at unknown constants delta:
+    x = x_0 + W delta. Generalised least squares over all data at once (de Jong 1991); the number
+    of diffuse states must be identified.
+
+    Returns:
+      lim log p(y) + d / 2 log kappa, and mean [T, n] and covariance [T, n, T, n].
+    """
+    num_steps, n = model.b.shape
+    mean, covariance = joint_moments(model)
+    w = np.zeros((num_steps, n, np.sum(diffuse)))
+    w[0] = np.eye(n)[:, diffuse]
+    for t in range(num_steps - 1):
+        w[t + 1] = model.f[t] @ w[t]
+    w = w.reshape(num_steps * n, -1)
+    h, r = _observation(model)
+    seen = ~np.isnan(y.ravel())
+    h, residual = h[seen], (y.ravel() - h @ mean - model.d.ravel())[seen]
+    s, x = h @ covariance @ h.T + r[np.ix_(seen, seen)], h @ w
+    precision = x.T @ np.linalg.solve(s, x)
+    delta = np.linalg.solve(precision, x.T @ np.linalg.solve(s, residual))
+    gain = np.linalg.solve(s, h @ covariance).T
+    left = residual - x @ delta
+    value = -0.5 * (
+        residual.size * np.log(2 * np.pi)
+        + np.linalg.slogdet(s)[1]
+        + np.linalg.slogdet(precision)[1]
+        + left @ np.linalg.solve(s, left)
+    )
+    spread = w - gain @ x
+    mean = mean + w @ delta + gain @ left
+    covariance = covariance - gain @ h @ covariance + spread @ np.linalg.solve(precision, spread.T)
+    return value, mean.reshape(num_steps, n), covariance.reshape(num_steps, n, num_steps, n)

@@ -81,6 +81,36 @@ inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precisio
   }
 }
 
+// 1. Undoes the prediction from the filtered moments: r[n], cov[n, n], the cotangents of the next
+// predicted moments, become r_filtered and n_filtered. `work` holds n * n numbers.
+template <class V, class N>
+inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& model,
+                                   const V* filtered_mean, const V* filtered_covariance, const V* r,
+                                   const V* cov, const KalmanCotangents<V>& bar, V* r_filtered,
+                                   V* n_filtered, V* work) {
+  const V two = splat<V>(ScalarOf<V>(2));
+  multiply(n, n, n, rows(cov, n), rows<V>(model.f, n), work);  // N F
+  for (int i = 0; i < n; ++i) {
+    bar.b[i] = bar.b[i] + r[i];
+    for (int j = 0; j < n; ++j) {
+      bar.f[i * n + j] = mul_add(r[i], filtered_mean[j], bar.f[i * n + j]);
+    }
+    for (int j = 0; j < noise; ++j) {
+      V sum = V();
+      for (int k = 0; k < n; ++k) sum = mul_add(cov[i * n + k], model.g[k * noise + j], sum);
+      bar.g[i * noise + j] = mul_add(two, sum, bar.g[i * noise + j]);
+    }
+    V sum = V();
+    for (int k = 0; k < n; ++k) sum = mul_add(model.f[k * n + i], r[k], sum);
+    r_filtered[i] = sum;
+  }
+  multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(work, n),
+                                     n_filtered);
+  mirror(n, n_filtered);
+  for (int i = 0; i < n * n; ++i) work[i] = two * work[i];
+  multiply<Into::kAdd>(n, n, n, rows<V>(work, n), rows(filtered_covariance, n), bar.f);
+}
+
 // Undoes one step. a, p: the predicted moments it started from; r[n], cov[n, n]: cotangents of the
 // next predicted moments, replaced by those of a and p. weight: cotangent of the step's
 // log-density.
@@ -90,7 +120,7 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
                            const V* a, const V* p, const V& weight, V* r, V* cov,
                            const KalmanCotangents<V>& bar, V* work) {
   const V two = splat<V>(ScalarOf<V>(2)), half = splat<V>(ScalarOf<V>(0.5));
-  V* const nf = work;                  // N F, then scratch [n, n]
+  V* const nf = work;                  // scratch [n, n]
   V* const n_filtered = nf + n * n;    // N_f [n, n]
   V* const gain = n_filtered + n * n;  // K' [m, n]
   V* const k_n = gain + m * n;         // K' N_f [m, n]
@@ -102,25 +132,8 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
   V* const u = g + m;                  // [m]
   V* const r_filtered = u + m;         // [n]
 
-  // 1. Prediction.
-  multiply(n, n, n, rows<V>(cov, n), rows<V>(model.f, n), nf);
-  for (int i = 0; i < n; ++i) {
-    bar.b[i] = bar.b[i] + r[i];
-    for (int j = 0; j < n; ++j) bar.f[i * n + j] = mul_add(r[i], update.a[j], bar.f[i * n + j]);
-    for (int j = 0; j < noise; ++j) {
-      V sum = V();
-      for (int k = 0; k < n; ++k) sum = mul_add(cov[i * n + k], model.g[k * noise + j], sum);
-      bar.g[i * noise + j] = mul_add(two, sum, bar.g[i * noise + j]);
-    }
-    V sum = V();
-    for (int k = 0; k < n; ++k) sum = mul_add(model.f[k * n + i], r[k], sum);
-    r_filtered[i] = sum;
-  }
-  multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(nf, n),
-                                     n_filtered);
-  mirror(n, n_filtered);
-  for (int i = 0; i < n * n; ++i) nf[i] = two * nf[i];
-  multiply<Into::kAdd>(n, n, n, rows<V>(nf, n), rows<V>(update.p, n), bar.f);
+  kalman_predict_adjoint(n, noise, model, update.a, update.p, r, cov, bar, r_filtered, n_filtered,
+                         nf);
 
   // 2. Update.
   kalman_gain(n, m, update, gain, e);

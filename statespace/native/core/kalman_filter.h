@@ -75,6 +75,19 @@ inline void noise_covariance(N n, int columns, const V* scale, V* covariance) {
   if constexpr (part == Part::kAll) mirror(n, covariance);
 }
 
+// The innovation y - H a - d, NaN where y is, w = H P, and the lower triangle of s = H P H' + R.
+template <class V, class N, class M>
+inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
+                              const V* p, V* v, V* w, V* s) {
+  multiply(m, n, n, rows<V>(model.h, n), rows(p, n), w);
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j <= i; ++j) s[i * m + j] = model.r[i * m + j];
+    v[i] = y[i] - model.d[i];
+    for (int j = 0; j < n; ++j) v[i] = neg_mul_add(model.h[i * n + j], a[j], v[i]);
+  }
+  multiply<Into::kAdd, Part::kLower>(m, m, n, rows<V>(w, n), transposed<V>(model.h, n), s);
+}
+
 // Conditions the predicted moments a[n], p[n, n] on y[m], of which NaN entries are missing.
 template <class V, class N, class M>
 inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
@@ -87,18 +100,11 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
     for (int j = 0; j <= i; ++j) probe = probe + (p[i * n + j] - p[i * n + j]);
   }
 
-  // w = H P for now; s = H P H' + R.
-  multiply(m, n, n, rows<V>(model.h, n), rows(p, n), out.w);
-  for (int i = 0; i < m; ++i) {
-    for (int j = 0; j <= i; ++j) out.s[i * m + j] = model.r[i * m + j];
-  }
-  multiply<Into::kAdd, Part::kLower>(m, m, n, rows<V>(out.w, n), transposed<V>(model.h, n), out.s);
+  kalman_innovation(n, m, model, y, a, p, out.v, out.w, out.s);
   for (int i = 0; i < m; ++i) {
     const Mask<V> seen = y[i] == y[i];
     out.observed[i] = select<V>(seen, one, zero);
-    V innovation = y[i] - model.d[i];
-    for (int j = 0; j < n; ++j) innovation = neg_mul_add(model.h[i * n + j], a[j], innovation);
-    out.v[i] = select<V>(seen, innovation, zero);
+    out.v[i] = select<V>(seen, out.v[i], zero);
     probe = probe + (out.v[i] - out.v[i]);
     for (int j = 0; j < n; ++j) out.w[i * n + j] = select<V>(seen, out.w[i * n + j], zero);
     for (int j = 0; j < i; ++j) {

@@ -8,6 +8,13 @@ namespace statespace {
   "observation_matrix[T?,m,n] observation_scale[T?,m,r] transition_offset[T?,n] " \
   "observation_offset[T?,m] initial_mean[n] initial_scale[n,p]"
 
+// The cotangents of all of it.
+#define STATESPACE_MODEL_BARS                                                                \
+  "y_bar=y transition_matrix_bar=transition_matrix transition_scale_bar=transition_scale "   \
+  "observation_matrix_bar=observation_matrix observation_scale_bar=observation_scale "       \
+  "transition_offset_bar=transition_offset observation_offset_bar=observation_offset "       \
+  "initial_mean_bar=initial_mean initial_scale_bar=initial_scale"
+
 const OpDeclaration kDeclarations[] = {
     {"StatespaceCholesky", "a[n,n]", "l[n,n] info[]:int32", "", ""},
     {"StatespaceCholeskyGrad", "l[n,n] l_bar[n,n]", "a_bar[n,n]", "", ""},
@@ -70,11 +77,7 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32", "",
      ""},
     {"StatespaceKalmanLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL,
-     "y_bar=y transition_matrix_bar=transition_matrix transition_scale_bar=transition_scale "
-     "observation_matrix_bar=observation_matrix observation_scale_bar=observation_scale "
-     "transition_offset_bar=transition_offset observation_offset_bar=observation_offset "
-     "initial_mean_bar=initial_mean initial_scale_bar=initial_scale",
-     "", ""},
+     STATESPACE_MODEL_BARS, "", ""},
     {"StatespaceKalmanFilter", STATESPACE_MODEL,
      "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] "
      "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32",
@@ -82,6 +85,22 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceKalmanSmoother", STATESPACE_MODEL,
      "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] lag_one_covariance[T-1,n,n] "
      "info[]:int32",
+     "", ""},
+    // The same in univariate form; diffuse is 1 for the states with an exact diffuse start, else 0.
+    {"StatespaceKalmanUnivariateLogLikelihood", STATESPACE_MODEL " diffuse[n]",
+     "log_likelihood[] info[]:int32 diffuse_observations[]:int32", "", ""},
+    {"StatespaceKalmanUnivariateLogLikelihoodPerStep", STATESPACE_MODEL " diffuse[n]",
+     "log_likelihood[T] info[]:int32 diffuse_observations[T]:int32", "", ""},
+    {"StatespaceKalmanUnivariateLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL " diffuse[n]",
+     STATESPACE_MODEL_BARS, "", ""},
+    {"StatespaceKalmanUnivariateFilter", STATESPACE_MODEL " diffuse[n]",
+     "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] "
+     "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32 "
+     "diffuse_observations[]:int32",
+     "", ""},
+    {"StatespaceKalmanUnivariateSmoother", STATESPACE_MODEL " diffuse[n]",
+     "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] lag_one_covariance[T-1,n,n] "
+     "info[]:int32 diffuse_observations[]:int32",
      "", ""},
 };
 

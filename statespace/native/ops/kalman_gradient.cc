@@ -6,7 +6,8 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanGradientKernels[] = {
-    {"StatespaceKalmanLogLikelihoodGrad", run_kalman_gradient<float>, run_kalman_gradient<double>},
+    {"StatespaceKalmanLogLikelihoodGrad", run_gradient<float, KalmanGradientOp>,
+     run_gradient<double, KalmanGradientOp>},
     {nullptr, nullptr, nullptr},
 };
 

@@ -22,19 +22,60 @@ struct GradientTarget {
   bool add;  // shared by several series: add, else store
 };
 
-// Takes the cotangents of one group of series to the targets of its chunk.
+// The cotangents of one group's operands: gathered step by step, then taken to the targets of its
+// chunk.
 template <class V>
-class CotangentWriter {
+class ModelCotangents {
  public:
   using T = ScalarOf<V>;
 
-  CotangentWriter(const GradientTarget* targets, const Group<V>& group, const Mask<V>& failed,
-                  const V& fill)
-      : targets_(targets), group_(group), failed_(failed), fill_(fill) {}
+  static int64_t work_size(const Operand* operands) {
+    int64_t size = 0;
+    for (int i = 0; i < kNumModelOperands; ++i) size += operands[i].core_size;
+    return size;
+  }
 
-  // Writes an accumulated cotangent, in failed lanes what `fill` says, and clears it.
-  void flush(ModelOperand which, int64_t step, V* cotangent) const {
+  // memory: work_size() numbers. failed: lanes whose gradient is what `fill` says instead.
+  ModelCotangents(const Operand* operands, const GradientTarget* targets, const Group<V>& group,
+                  V* memory, const Mask<V>& failed, const V& fill)
+      : operands_(operands), targets_(targets), group_(group), failed_(failed), fill_(fill) {
+    for (int i = 0; i < kNumModelOperands; ++i) {
+      bars_[i] = memory;
+      memory += operands[i].core_size;
+      set_zero(operands[i].core_size, bars_[i]);
+    }
+  }
+
+  // Where a step adds its own.
+  KalmanCotangents<V> step() const {
+    return {bars_[kY], bars_[kF], bars_[kG], bars_[kH], bars_[kC], bars_[kB], bars_[kD]};
+  }
+
+  // Writes the cotangents of what varies by step.
+  void flush_step(int64_t step) {
+    for (int i = kY; i <= kD; ++i) {
+      if (operands_[i].step_stride != 0) flush(static_cast<ModelOperand>(i), step);
+    }
+  }
+
+  // Writes all others, given those of the first predicted moments, r[n] and cov[n, n].
+  template <class N>
+  void flush_rest(N n, const V* r, const V* cov, const V* initial_scale, int columns) {
+    // d <N, S S'> = <2 N S, dS>.
+    V* const scale_bar = bars_[kInitialScale];
+    multiply(n, columns, n, rows(cov, n), rows(initial_scale, columns), scale_bar);
+    for (int64_t i = 0; i < int64_t{n} * columns; ++i) scale_bar[i] = scale_bar[i] + scale_bar[i];
+    for (int i = 0; i < n; ++i) bars_[kInitialMean][i] = r[i];
+    for (int i = kY; i < kNumModelOperands; ++i) {
+      if (operands_[i].step_stride == 0) flush(static_cast<ModelOperand>(i), 0);
+    }
+  }
+
+ private:
+  // Writes an accumulated cotangent and clears it.
+  void flush(ModelOperand which, int64_t step) {
     const GradientTarget& target = targets_[which];
+    V* const cotangent = bars_[which];
     const int64_t count = target.output.core_size;
     for (int64_t i = 0; i < count; ++i) cotangent[i] = select<V>(failed_, fill_, cotangent[i]);
     if (!target.add) {
@@ -49,81 +90,69 @@ class CotangentWriter {
     set_zero(count, cotangent);
   }
 
- private:
+  const Operand* operands_;
   const GradientTarget* targets_;
   Group<V> group_;
   Mask<V> failed_;
   V fill_;
+  V* bars_[kNumModelOperands];
 };
 
-// One group of series: forward with a tape, then backward.
-template <class V, class N, class M>
-void kalman_gradient(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
-                     M m) {
-  using T = ScalarOf<V>;
-  using Run = KalmanRun<V, N, M>;
-  const Operand& weights = call.inputs[0];
-  const Operand* const operands = call.inputs + 1;
-  const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-  int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
-                 kalman_adjoint_work_size(n, m) + n + square;
-  for (int i = 0; i < kNumModelOperands; ++i) size += operands[i].core_size;
-  V* memory = static_cast<V*>(scratch(size * sizeof(V)));
-  const auto take = [&memory](int64_t count) { return (memory += count) - count; };
-  Run run(call, operands, group, n, m, take(Run::work_size(call)));
-  const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
-  V* const r = take(n);
-  V* const cov = take(square);
-  V* bars[kNumModelOperands];
-  for (int i = 0; i < kNumModelOperands; ++i) {
-    bars[i] = take(operands[i].core_size);
-    set_zero(operands[i].core_size, bars[i]);
-  }
-  V* const work = memory;
-
-  const V info = run.forward([&](int64_t step) { tape.record(step, run); });
-
+// What a failed series' gradient is: zero where nobody asked for it, all its weights being zero,
+// else NaN.
+template <class V>
+inline V fill_of_failed(const Operand& weights, const Group<V>& group, int64_t num_steps) {
   Mask<V> unused = V() == V();
   for (int64_t step = 0; step < num_steps; ++step) {
     V weight = V();
     load(weights, group, step, &weight);
     unused = mask_and(unused, weight == V());
   }
-  const V nan = splat<V>(std::numeric_limits<T>::quiet_NaN());
-  const CotangentWriter<V> writer(targets, group, info != V(), select<V>(unused, V(), nan));
-
-  const KalmanCotangents<V> bar = {bars[kY], bars[kF], bars[kG], bars[kH],
-                                   bars[kC], bars[kB], bars[kD]};
-  set_zero(n, r);
-  set_zero(square, cov);
-  for (int64_t step = num_steps - 1; step >= 0; --step) {
-    run.repeat_update(step, tape.mean(step), tape.covariance(step));
-    V weight = V();
-    load(weights, group, step, &weight);
-    kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), run.update(),
-                   tape.mean(step), tape.covariance(step), weight, r, cov, bar, work);
-    for (int i = kY; i <= kD; ++i) {
-      if (operands[i].step_stride != 0) {
-        writer.flush(static_cast<ModelOperand>(i), step, bars[i]);
-      }
-    }
-  }
-  // d <N, S S'> = <2 N S, dS>.
-  const int columns = run.initial_noise();
-  multiply(n, columns, n, rows<V>(cov, n), rows(run.initial_scale(), columns), bars[kInitialScale]);
-  for (int64_t i = 0; i < int64_t{n} * columns; ++i) {
-    bars[kInitialScale][i] = bars[kInitialScale][i] + bars[kInitialScale][i];
-  }
-  for (int i = 0; i < n; ++i) bars[kInitialMean][i] = r[i];
-  for (int i = kY; i < kNumModelOperands; ++i) {
-    if (operands[i].step_stride == 0 && num_steps > 0) {
-      writer.flush(static_cast<ModelOperand>(i), 0, bars[i]);
-    }
-  }
+  return select<V>(unused, V(), splat<V>(std::numeric_limits<ScalarOf<V>>::quiet_NaN()));
 }
 
-template <class T>
-void run_kalman_gradient(const Call& call) {
+// One group of series: forward with a tape, then backward.
+struct KalmanGradientOp {
+  template <class V, class N, class M>
+  static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
+                      M m) {
+    using Run = KalmanRun<V, N, M>;
+    const Operand& weights = call.inputs[0];
+    const Operand* const operands = call.inputs + 1;
+    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+    const int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
+                         kalman_adjoint_work_size(n, m) + n + square +
+                         ModelCotangents<V>::work_size(operands);
+    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
+    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+    Run run(call, operands, group, n, m, take(Run::work_size(call)));
+    const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
+    V* const r = take(n);
+    V* const cov = take(square);
+    V* const work = take(kalman_adjoint_work_size(n, m));
+
+    const V info = run.forward([&](int64_t step) { tape.record(step, run); });
+    if (num_steps == 0) return;
+    ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
+                            fill_of_failed(weights, group, num_steps));
+    set_zero(n, r);
+    set_zero(square, cov);
+    for (int64_t step = num_steps - 1; step >= 0; --step) {
+      run.repeat_update(step, tape.mean(step), tape.covariance(step));
+      V weight = V();
+      load(weights, group, step, &weight);
+      kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), run.update(),
+                     tape.mean(step), tape.covariance(step), weight, r, cov, bars.step(), work);
+      bars.flush_step(step);
+    }
+    bars.flush_rest(n, r, cov, run.initial_scale(), run.initial_noise());
+  }
+};
+
+// Runs Op::compute(call, targets, group, n, m) over all groups of series. The gradients of the
+// model's operands are the first outputs.
+template <class T, class Op>
+void run_gradient(const Call& call) {
   const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
   const int64_t groups = (call.batch + width - 1) / width;
   // The first chunk adds into the outputs themselves, each other one into a copy.
@@ -164,7 +193,7 @@ void run_kalman_gradient(const Call& call) {
       const int64_t end = c.groups * (chunk + 1) / c.chunks * c.width;
       for_each_series<T>(c.call, begin, end < c.call.batch ? end : c.call.batch, [&](auto group) {
         with_model_sizes<typename decltype(group)::Value>(
-            c.call, [&](auto n, auto m) { kalman_gradient(c.call, targets, group, n, m); });
+            c.call, [&](auto n, auto m) { Op::compute(c.call, targets, group, n, m); });
       });
     }
   };

@@ -5,16 +5,11 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-template <class Op>
-constexpr KernelEntry entry(const char* name) {
-  return {name, run_series<float, Op>, run_series<double, Op>};
-}
-
 const KernelEntry kKalmanKernels[] = {
-    entry<KalmanLogLikelihoodOp<false>>("StatespaceKalmanLogLikelihood"),
-    entry<KalmanLogLikelihoodOp<true>>("StatespaceKalmanLogLikelihoodPerStep"),
-    entry<KalmanFilterOp>("StatespaceKalmanFilter"),
-    entry<KalmanSmootherOp>("StatespaceKalmanSmoother"),
+    series_entry<KalmanLogLikelihoodOp<false>>("StatespaceKalmanLogLikelihood"),
+    series_entry<KalmanLogLikelihoodOp<true>>("StatespaceKalmanLogLikelihoodPerStep"),
+    series_entry<KalmanFilterOp>("StatespaceKalmanFilter"),
+    series_entry<KalmanSmootherOp>("StatespaceKalmanSmoother"),
     {nullptr, nullptr, nullptr},
 };
 

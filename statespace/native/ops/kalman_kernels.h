@@ -69,6 +69,12 @@ void run_series(const Call& call) {
   parallel_for((call.batch + width - 1) / width, kalman_cost(call), range, &call);
 }
 
+// The row of a kernel table that runs Op.
+template <class Op>
+constexpr KernelEntry series_entry(const char* name) {
+  return {name, run_series<float, Op>, run_series<double, Op>};
+}
+
 template <bool per_step>
 struct KalmanLogLikelihoodOp {
   template <class V>

@@ -20,10 +20,14 @@ class LogDensity {
   template <class M>
   void add(M m, const KalmanUpdate<V>& update) {
     for (int i = 0; i < m; ++i) {
-      observed_ = observed_ + update.observed[i];
-      root_.multiply(update.l[i * m + i]);
-      squares_.add(update.z[i] * update.z[i]);
+      add(update.observed[i], update.l[i * m + i], update.z[i] * update.z[i]);
     }
+  }
+  // One component: observed, 1 or 0; the root of its variance; its squared standardised innovation.
+  void add(const V& observed, const V& root, const V& square) {
+    observed_ = observed_ + observed;
+    root_.multiply(root);
+    squares_.add(square);
   }
   V value() const {
     constexpr double kLogTwoPi = 1.837877066409345483560659472811;
@@ -70,9 +74,7 @@ class KalmanRun {
   template <class OnUpdate>
   V forward(OnUpdate&& on_update) {
     V info = V();
-    load(operands_[kInitialMean], group_, 0, a_);
-    load(operands_[kInitialScale], group_, 0, initial_scale_);
-    noise_covariance<Part::kAll>(n_, initial_noise_, initial_scale_, p_);
+    load_start(a_, p_);
     for (int64_t step = 0; step < num_steps_; ++step) {
       load_step(step, step == 0);
       kalman_update(n_, m_, model_, y_, a_, p_, update_);
@@ -84,6 +86,13 @@ class KalmanRun {
       }
     }
     return info;
+  }
+
+  // Moments of the first state.
+  void load_start(V* mean, V* covariance) {
+    load(operands_[kInitialMean], group_, 0, mean);
+    load(operands_[kInitialScale], group_, 0, initial_scale_);
+    noise_covariance<Part::kAll>(n_, initial_noise_, initial_scale_, covariance);
   }
 
   // Loads the parameters and data of a step; those that do not vary only the first time.
@@ -114,6 +123,10 @@ class KalmanRun {
   // missing components (an unknown regressor, say) or to the transition beyond the data, and the
   // products of the way back would carry them on, since zero times NaN is NaN.
   void repeat_update(int64_t step, const V* a, const V* p) {
+    reload_step(step);
+    kalman_update(n_, m_, model_, y_, a, p, update_);
+  }
+  void reload_step(int64_t step) {
     const bool last = step == num_steps_ - 1;
     load_step(step, last);
     if (last || operands_[kH].step_stride != 0) clear_not_finite(m_ * n_, model_.h);
@@ -126,10 +139,10 @@ class KalmanRun {
       clear_not_finite(n_ * n_, model_.f_transpose);
       clear_not_finite(n_ * noise_, model_.g);
     }
-    kalman_update(n_, m_, model_, y_, a, p, update_);
   }
 
   const KalmanParameters<V>& model() const { return model_; }
+  const V* data() const { return y_; }  // of the step
   const KalmanUpdate<V>& update() const { return update_; }
   const V* mean() const { return a_; }        // predicted
   const V* covariance() const { return p_; }  // predicted

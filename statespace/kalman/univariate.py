@@ -1,0 +1,91 @@
+"""The univariate form, with an exact diffuse start: the fused ops and their gradients."""
+
+import tensorflow as tf
+
+from statespace import native
+from statespace.kalman import univariate_reference
+from statespace.kalman.forms import Form
+from statespace.kalman.results import FilterResult, SmootherResult
+from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.ssm import PARAMETERS
+
+
+def _log_likelihood(*inputs):
+    ops, inputs = native.ops(), _with_diffuse(inputs)
+    if ops is None:
+        return univariate_reference.FORM.log_likelihood(*inputs)
+    return ops.statespace_kalman_univariate_log_likelihood(*inputs)
+
+
+def _per_step(*inputs):
+    ops, inputs = native.ops(), _with_diffuse(inputs)
+    if ops is None:
+        return univariate_reference.FORM.per_step(*inputs)
+    return ops.statespace_kalman_univariate_log_likelihood_per_step(*inputs)
+
+
+def _filter(*inputs):
+    ops, inputs = native.ops(), _with_diffuse(inputs)
+    if ops is None:
+        return univariate_reference.FORM.filter(*inputs)
+    *results, count = ops.statespace_kalman_univariate_filter(*inputs)
+    return FilterResult(*results, diffuse_observations=count)
+
+
+def _smoother(*inputs):
+    ops, inputs = native.ops(), _with_diffuse(inputs)
+    if ops is None:
+        return univariate_reference.FORM.smoother(*inputs)
+    *results, count = ops.statespace_kalman_univariate_smoother(*inputs)
+    return SmootherResult(*results, diffuse_observations=count)
+
+
+FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
+
+
+def _with_diffuse(inputs):
+    """y and the parameters, and the diffuse states: none where they are not given."""
+    y, transition_matrix, *_ = inputs
+    if len(inputs) > 1 + len(PARAMETERS):
+        return inputs
+    return (*inputs, tf.zeros(tf.shape(transition_matrix)[-1:], y.dtype))
+
+
+@tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihood")
+def _gradient(op, cotangent, *_):
+    return _score(tf.expand_dims(cotangent, -1), op)
+
+
+@tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihoodPerStep")
+def _gradient_per_step(op, cotangent, *_):
+    return _score(cotangent, op)
+
+
+def _score(weights, op):
+    score = native.library().statespace_kalman_univariate_log_likelihood_grad
+    return [*score(weights, *op.inputs), None]
+
+
+@tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihoodGrad")
+def _gradient_of_gradient(op, *cotangents):
+    *inputs, diffuse = op.inputs
+
+    def gradient(*inputs):
+        return univariate_reference.log_likelihood_gradient(*inputs, diffuse)
+
+    return [*reference_vjp(gradient, inputs, cotangents), None]
+
+
+@tf.RegisterGradient("StatespaceKalmanUnivariateFilter")
+def _gradient_filter(op, *cotangents):
+    return _through_reference(univariate_reference.filter_moments, op, cotangents)
+
+
+@tf.RegisterGradient("StatespaceKalmanUnivariateSmoother")
+def _gradient_smoother(op, *cotangents):
+    return _through_reference(univariate_reference.smoother_moments, op, cotangents)
+
+
+def _through_reference(function, op, cotangents):
+    *inputs, diffuse = op.inputs
+    return [*reference_vjp(lambda *x: function(*x, diffuse), inputs, cotangents), None]

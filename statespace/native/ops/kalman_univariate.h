@@ -1,0 +1,352 @@
+// The Kalman ops in univariate form, with an exact diffuse start.
+#ifndef STATESPACE_NATIVE_OPS_KALMAN_UNIVARIATE_H_
+#define STATESPACE_NATIVE_OPS_KALMAN_UNIVARIATE_H_
+
+#include "core/kalman_univariate_smoother.h"
+#include "ops/kalman_gradient.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// The recursion of one group of series. The step's parameters are loaded by the covariance form's
+// run; operands: y, the model's parameters, and the diffuse states.
+template <class V, class N, class M>
+class UnivariateRun {
+ public:
+  UnivariateRun(const Call& call, const Operand* operands, const Group<V>& group, N n, M m,
+                V* memory)
+      : loader_(call, operands, group, n, m, memory),
+        n_(n),
+        m_(m),
+        num_steps_(call.size('T')),
+        operands_(operands),
+        group_(group) {
+    memory += KalmanRun<V, N, M>::work_size(call);
+    memory = place(state_, memory, n);
+    memory = place(observation_, memory, n, m);
+    memory = place(component_, memory, n);
+    flags_ = memory;
+    work_ = flags_ + n;
+  }
+
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n'), m = call.size('m');
+    return KalmanRun<V, N, M>::work_size(call) + univariate_state_size(n) +
+           decorrelated_size(n, m) + univariate_component_size(n) + n + n * n + 2 * n;
+  }
+
+  // Runs the filter. Before each update calls on_predicted(step), after each component's
+  // on_component(i), after it on_filtered(step). Returns the status per lane as a number: 0, or 1 +
+  // the step that failed.
+  template <class OnPredicted, class OnComponent, class OnFiltered>
+  V forward(OnPredicted&& on_predicted, OnComponent&& on_component, OnFiltered&& on_filtered) {
+    V info = V();
+    start();
+    for (int64_t step = 0; step < num_steps_; ++step) {
+      loader_.load_step(step, step == 0);
+      on_predicted(step);
+      Mask<V> ok = is_finite_state();
+      decorrelate(n_, m_, model(), data(), observation_);
+      for (int i = 0; i < m_; ++i) {
+        condition(n_, observation_, i, state_, component_, work_);
+        ok = mask_and(ok, is_sound(component_));
+        on_component(i);
+      }
+      const Mask<V> first_failure = mask_and(mask_not(ok), info == V());
+      info = select<V>(first_failure, splat<V>(static_cast<ScalarOf<V>>(step + 1)), info);
+      on_filtered(step);
+      if (step + 1 < num_steps_) univariate_predict(n_, model(), state_, work_);
+    }
+    return info;
+  }
+
+  // The step again on the way back; `state` is its predicted one and becomes its filtered one.
+  void repeat(int64_t step, UnivariateState<V>& state, UnivariateStep<V>& out) {
+    loader_.reload_step(step);
+    univariate_update(n_, m_, model(), data(), state, out, work_);
+  }
+
+  const KalmanParameters<V>& model() const { return loader_.model(); }
+  const V* data() const { return loader_.data(); }
+  const UnivariateState<V>& state() const { return state_; }
+  const Decorrelated<V>& observation() const { return observation_; }
+  const UnivariateComponent<V>& component() const { return component_; }
+  const V* initial_scale() const { return loader_.initial_scale(); }
+  int noise() const { return loader_.noise(); }
+  int observation_noise() const { return loader_.observation_noise(); }
+  int initial_noise() const { return loader_.initial_noise(); }
+
+ private:
+  void start() {
+    loader_.load_start(state_.a, state_.p);
+    load(operands_[kNumModelOperands], group_, 0, flags_);
+    *state_.left = V();
+    for (int i = 0; i < n_ * n_; ++i) state_.b[i] = V();
+    for (int i = 0; i < n_; ++i) {
+      const V one = splat<V>(ScalarOf<V>(1)), flag = select<V>(flags_[i] == V(), V(), one);
+      state_.b[i * n_ + i] = flag;
+      *state_.left = *state_.left + flag;
+    }
+    state_.diffuse = any_lane(*state_.left > V());
+  }
+
+  Mask<V> is_finite_state() const {
+    V probe = V();  // becomes NaN where a moment is not finite
+    for (int i = 0; i < n_; ++i) probe = probe + (state_.a[i] - state_.a[i]);
+    for (int i = 0; i < n_ * n_; ++i) probe = probe + (state_.p[i] - state_.p[i]);
+    for (int i = 0; state_.diffuse && i < n_ * n_; ++i) {
+      probe = probe + (state_.b[i] - state_.b[i]);
+    }
+    return probe == V();
+  }
+
+  KalmanRun<V, N, M> loader_;
+  N n_;
+  M m_;
+  int64_t num_steps_;
+  const Operand* operands_;
+  Group<V> group_;
+  UnivariateState<V> state_;
+  Decorrelated<V> observation_;
+  UnivariateComponent<V> component_;
+  V *flags_, *work_;
+};
+
+// The predicted states of every step, for the way back. Memory for the diffuse parts is set aside
+// for all steps and touched only while there are any.
+template <class V>
+class UnivariateTape {
+ public:
+  UnivariateTape(V* data, int64_t n) : data_(data), n_(n) {}
+  static int64_t size(int64_t num_steps, int64_t n) { return num_steps * univariate_state_size(n); }
+
+  void record(int64_t step, const UnivariateState<V>& state) {
+    UnivariateState<V> copy = at(step);
+    copy_state(static_cast<int>(n_), state, copy);
+    if (state.diffuse) diffuse_steps_ = step + 1;
+  }
+  UnivariateState<V> at(int64_t step) const {
+    UnivariateState<V> state;
+    place(state, data_ + step * univariate_state_size(n_), n_);
+    state.diffuse = step < diffuse_steps_;
+    return state;
+  }
+
+ private:
+  V* data_;
+  int64_t n_;
+  int64_t diffuse_steps_ = 0;
+};
+
+// Adds the components of a step's log-density; returns the number that were diffuse.
+template <class V>
+inline V add_component(const Decorrelated<V>& step, int i, const UnivariateComponent<V>& x,
+                       LogDensity<V>& density) {
+  const V variance = select<V>(x.is_diffuse(), x.diffuse, x.variance);
+  const V square = x.innovation * x.innovation / x.variance;
+  density.add(step.observed[i], square_root(variance), select<V>(x.is_diffuse(), V(), square));
+  return x.met;
+}
+
+inline void ignore_step(int64_t) {}
+
+template <bool per_step>
+struct UnivariateLogLikelihoodOp {
+  enum Output { kValue, kInfo, kDiffuse };
+
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    with_model_sizes<V>(call, [&](auto n, auto m) {
+      using Run = UnivariateRun<V, decltype(n), decltype(m)>;
+      V* const memory = static_cast<V*>(scratch(Run::work_size(call) * sizeof(V)));
+      Run run(call, call.inputs, group, n, m, memory);
+      LogDensity<V> density;
+      V count = V();
+      const auto write = [&](int64_t step) {
+        const V value = density.value();
+        store(call.outputs[kValue], group, step, &value);
+        store(call.outputs[kDiffuse], group, step, &count);
+      };
+      const V info = run.forward(
+          ignore_step,
+          [&](int i) {
+            count = count + add_component(run.observation(), i, run.component(), density);
+          },
+          [&](int64_t step) {
+            if constexpr (per_step) {
+              write(step);
+              density = LogDensity<V>();
+              count = V();
+            }
+          });
+      if constexpr (!per_step) write(0);
+      spoil(call.outputs[kValue], group, info);
+      store(call.outputs[kInfo], group, 0, &info);
+    });
+  }
+};
+
+struct UnivariateFilterOp {
+  enum Output {
+    kTotal,
+    kFilteredMean,
+    kFilteredCovariance,
+    kMean,
+    kCovariance,
+    kInnovation,
+    kInnovationCovariance,
+    kInfo,
+    kDiffuse
+  };
+
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+    using Run = UnivariateRun<V, int, int>;
+    const int64_t size = Run::work_size(call) + m + m * n + m * m;
+    V* const memory = static_cast<V*>(scratch(size * sizeof(V)));
+    Run run(call, call.inputs, group, n, m, memory);
+    V* const v = memory + Run::work_size(call);
+    V* const w = v + m;
+    V* const s = w + m * n;
+    LogDensity<V> total;
+    V count = V();
+    const V info = run.forward(
+        [&](int64_t step) {
+          const UnivariateState<V>& state = run.state();
+          store(call.outputs[kMean], group, step, state.a);
+          store(call.outputs[kCovariance], group, step, state.p);
+          kalman_innovation(n, m, run.model(), run.data(), state.a, state.p, v, w, s);
+          for (int i = 0; i < m; ++i) v[i] = select<V>(run.data()[i] == run.data()[i], v[i], V());
+          mirror(m, s);
+          store(call.outputs[kInnovation], group, step, v);
+          store(call.outputs[kInnovationCovariance], group, step, s);
+        },
+        [&](int i) { count = count + add_component(run.observation(), i, run.component(), total); },
+        [&](int64_t step) {
+          store(call.outputs[kFilteredMean], group, step, run.state().a);
+          store(call.outputs[kFilteredCovariance], group, step, run.state().p);
+        });
+    const V value = total.value();
+    store(call.outputs[kTotal], group, 0, &value);
+    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
+    store(call.outputs[kInfo], group, 0, &info);
+    store(call.outputs[kDiffuse], group, 0, &count);
+  }
+};
+
+// The arrays of the way back.
+template <class V>
+struct UnivariatePass {
+  UnivariateStep<V> step;
+  UnivariateState<V> filtered;
+
+  // `handles` holds what the pointers of `step` lead to.
+  static int64_t handles_size(int64_t m) {
+    const int64_t bytes = m * (sizeof(UnivariateState<V>) + sizeof(UnivariateComponent<V>));
+    return bytes / sizeof(V) + 2;
+  }
+  static int64_t size(int64_t n, int64_t m) {
+    return handles_size(m) + univariate_step_size(n, m) + univariate_state_size(n);
+  }
+  UnivariatePass(V* memory, int64_t n, int64_t m) {
+    step.before = reinterpret_cast<UnivariateState<V>*>(memory);
+    V* const rest = memory + (m * sizeof(UnivariateState<V>)) / sizeof(V) + 1;
+    step.component = reinterpret_cast<UnivariateComponent<V>*>(rest);
+    memory = place(step, memory + handles_size(m), n, m);
+    place(filtered, memory, n);
+  }
+};
+
+struct UnivariateSmootherOp {
+  enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo, kDiffuse };
+
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+    using Run = UnivariateRun<V, int, int>;
+    using Tape = UnivariateTape<V>;
+    const int64_t total_size = Run::work_size(call) + Tape::size(num_steps, n) +
+                               UnivariatePass<V>::size(n, m) + univariate_backward_size(n) + n +
+                               2 * square + univariate_smoother_work_size(n);
+    V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
+    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+    Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
+    Tape tape(take(Tape::size(num_steps, n)), n);
+    UnivariatePass<V> pass(take(UnivariatePass<V>::size(n, m)), n, m);
+    UnivariateBackward<V> back;
+    V* const start = take(univariate_backward_size(n));
+    place(back, start, n);
+    const SmoothedMoments<V> moments = {take(n), take(square), take(square)};
+    V* const work = memory;
+
+    LogDensity<V> total;
+    V count = V();
+    const V info = run.forward(
+        [&](int64_t step) { tape.record(step, run.state()); },
+        [&](int i) { count = count + add_component(run.observation(), i, run.component(), total); },
+        ignore_step);
+    set_zero(univariate_backward_size(n), start);
+    for (int64_t step = num_steps - 1; step >= 0; --step) {
+      const bool last = step == num_steps - 1;
+      copy_state(n, tape.at(step), pass.filtered);
+      run.repeat(step, pass.filtered, pass.step);
+      univariate_smooth(n, m, run.model(), pass.step, pass.filtered,
+                        tape.at(last ? step : step + 1), back, moments, work);
+      store(call.outputs[kMean], group, step, moments.mean);
+      store(call.outputs[kCovariance], group, step, moments.covariance);
+      if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
+    }
+    const V value = total.value();
+    store(call.outputs[kTotal], group, 0, &value);
+    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
+    store(call.outputs[kInfo], group, 0, &info);
+    store(call.outputs[kDiffuse], group, 0, &count);
+  }
+};
+
+struct UnivariateGradientOp {
+  template <class V, class N, class M>
+  static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
+                      M m) {
+    using Run = UnivariateRun<V, N, M>;
+    using Tape = UnivariateTape<V>;
+    const Operand& weights = call.inputs[0];
+    const Operand* const operands = call.inputs + 1;
+    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+    const int64_t size =
+        Run::work_size(call) + Tape::size(num_steps, n) + UnivariatePass<V>::size(n, m) + n +
+        2 * square + univariate_adjoint_work_size(n, m) + ModelCotangents<V>::work_size(operands);
+    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
+    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+    Run run(call, operands, group, n, m, take(Run::work_size(call)));
+    Tape tape(take(Tape::size(num_steps, n)), n);
+    UnivariatePass<V> pass(take(UnivariatePass<V>::size(n, m)), n, m);
+    V* const start = take(n + 2 * square);
+    const UnivariateCotangents<V> bar = {start, start + n, start + n + square};
+    V* const work = take(univariate_adjoint_work_size(n, m));
+
+    const V info =
+        run.forward([&](int64_t step) { tape.record(step, run.state()); }, [](int) {}, ignore_step);
+    if (num_steps == 0) return;
+    ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
+                            fill_of_failed(weights, group, num_steps));
+    set_zero(n + 2 * square, start);
+    for (int64_t step = num_steps - 1; step >= 0; --step) {
+      copy_state(n, tape.at(step), pass.filtered);
+      run.repeat(step, pass.filtered, pass.step);
+      V weight = V();
+      load(weights, group, step, &weight);
+      univariate_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), pass.step,
+                         pass.filtered, weight, bar, bars.step(), work);
+      bars.flush_step(step);
+    }
+    bars.flush_rest(n, bar.r, bar.cov, run.initial_scale(), run.initial_noise());
+  }
+};
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_OPS_KALMAN_UNIVARIATE_H_
