@@ -58,9 +58,48 @@ def _gradient_of_gradient(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanFilter")
 def _gradient_filter(op, *cotangents):
-    return reference_vjp(reference.filter_moments, op.inputs, cotangents)
+    cotangents = _filled(cotangents[:-1], op.outputs)
+    return native.library().statespace_kalman_filter_grad(*cotangents, *op.inputs)
 
 
 @tf.RegisterGradient("StatespaceKalmanSmoother")
 def _gradient_smoother(op, *cotangents):
-    return reference_vjp(reference.smoother_reference, op.inputs, cotangents)
+    *others, lag_one = _filled(cotangents[:-1], op.outputs)
+    rank = lag_one.shape.rank
+    one_step_more = [[0, 0]] * (rank - 3) + [[0, 1], [0, 0], [0, 0]]
+    cotangents = (*others, tf.pad(lag_one, one_step_more))
+    return native.library().statespace_kalman_smoother_grad(*cotangents, *op.inputs)
+
+
+def _filled(cotangents, outputs):
+    return [
+        tf.zeros_like(output) if cotangent is None else cotangent
+        for cotangent, output in zip(cotangents, outputs, strict=False)
+    ]
+
+
+@tf.RegisterGradient("StatespaceKalmanFilterGrad")
+def _gradient_of_filter_gradient(op, *cotangents):
+    return _second_derivative(reference.filter_moments, 7, op, cotangents)
+
+
+@tf.RegisterGradient("StatespaceKalmanSmootherGrad")
+def _gradient_of_smoother_gradient(op, *cotangents):
+    def moments(*inputs):
+        total, mean, covariance, lag_one, _ = reference.smoother_reference(*inputs)
+        unused = tf.zeros_like(covariance[..., :1, :, :])
+        return total, mean, covariance, tf.concat([lag_one, unused], axis=-3)
+
+    return _second_derivative(moments, 4, op, cotangents)
+
+
+def _second_derivative(moments, count, op, cotangents):
+    """Gradient of the gradient of the first ``count`` results of ``moments``."""
+
+    def gradient(*inputs):
+        def results(*operands):
+            return moments(*operands)[:count]
+
+        return reference_vjp(results, inputs[count:], inputs[:count])
+
+    return reference_vjp(gradient, op.inputs, cotangents)

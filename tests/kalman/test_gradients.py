@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, random_data, random_parameters
+from kalman.models import NAMES, build, random_data, random_parameters, tensors
 from oracles import finite_differences
 
 import statespace as ss
@@ -161,9 +161,8 @@ def test_moments_are_differentiable(infer, native):
 
     def total(ssm, y):
         result = infer(ssm, y)
-        return tf.add_n(
-            [tf.reduce_sum(tf.sin(x)) for x in result if x is not None and x.dtype.is_floating]
-        )
+        moments = [x for x in tensors(result) if x.dtype.is_floating]
+        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
 
     got = gradients(total, parameters, y)[:-1]
     arguments = [parameters[name] for name in NAMES]
@@ -219,3 +218,65 @@ def test_curvature_of_series_in_two_batch_axes():
 
     expected = curvature(y[:, 0], direction[:, 0])
     np.testing.assert_allclose(curvature(y, direction)[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+@pytest.mark.parametrize("sizes", [(2, 1, 2), (3, 2, 2), (6, 3, 4), (33, 2, 1)])
+@pytest.mark.parametrize("shared", [False, True])
+def test_moment_gradients_equal_those_of_the_reference(infer, sizes, shared):
+    """The compiled adjoints of filter and smoother, for random cotangents of all their outputs."""
+    n, m, k = sizes
+    rng = np.random.default_rng(6)
+    lead, batch = ((), ()) if shared else ((3, T), (3,))
+    parameters = random_parameters(rng, n, m, k=k, lead=lead, batch=batch)
+    y = random_data(rng, (3,), T, m)
+
+    def by(algorithm):
+        def total(ssm, y):
+            weights = np.random.default_rng(7)
+            results = [
+                x for x in tensors(infer(ssm, y, algorithm=algorithm)) if x.dtype.is_floating
+            ]
+            return tf.add_n([tf.reduce_sum(x * weights.normal(size=x.shape)) for x in results])
+
+        return gradients(total, parameters, y)
+
+    for name, x, z in zip((*NAMES, "y"), by("covariance"), by("reference"), strict=True):
+        scale = np.max(np.abs(z), initial=1e-3)
+        np.testing.assert_allclose(x, z, rtol=0, atol=1e-12 * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+def test_second_derivatives_of_moments(infer, native):
+    parameters, y = setup((2,), 2, 1, 1)
+    scale = tf.constant(parameters["transition_scale"])
+    direction = np.random.default_rng(8).normal(size=scale.shape)
+
+    def slope(scale):
+        with tf.GradientTape() as tape:
+            tape.watch(scale)
+            results = infer(build(parameters | {"transition_scale": scale}), y)
+            moments = [x for x in tensors(results) if x.dtype.is_floating]
+            value = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+        return tf.reduce_sum(tape.gradient(value, scale) * direction)
+
+    with tf.GradientTape() as tape:
+        tape.watch(scale)
+        value = slope(scale)
+    got = np.sum(tape.gradient(value, scale) * direction)
+    expected = finite_differences.directional(slope, [scale], [direction])
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+def test_moments_of_masked_entries_have_zero_gradient(infer, native):
+    parameters, y = setup((3,))
+    missing = np.isnan(y)
+
+    def total(ssm, y):
+        moments = [x for x in tensors(infer(ssm, y)) if x.dtype.is_floating]
+        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+
+    got = gradients(total, parameters, y)
+    assert all(np.all(np.isfinite(x)) for x in got)
+    assert np.all(got[-1].numpy()[missing] == 0.0)

@@ -27,22 +27,26 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
+// L'^-1 X for X[m, n].
+template <class V, class N, class M>
+inline void unwhiten(N n, M m, const KalmanUpdate<V>& update, const V* x, V* out) {
+  for (int i = m - 1; i >= 0; --i) {
+    for (int j = 0; j < n; ++j) out[i * n + j] = x[i * n + j];
+    for (int k = i + 1; k < m; ++k) {
+      const V factor = update.l[k * m + i];
+      for (int j = 0; j < n; ++j) {
+        out[i * n + j] = neg_mul_add(factor, out[k * n + j], out[i * n + j]);
+      }
+    }
+    for (int j = 0; j < n; ++j) out[i * n + j] = out[i * n + j] * update.inverse[i];
+  }
+}
+
 // Gain and weighted innovation of an update, K' = S^-1 H P [m, n] and e = S^-1 v [m].
 template <class V, class N, class M>
 inline void kalman_gain(N n, M m, const KalmanUpdate<V>& update, V* gain, V* weight) {
-  for (int i = m - 1; i >= 0; --i) {
-    V sum = update.z[i];
-    for (int j = 0; j < n; ++j) gain[i * n + j] = update.w[i * n + j];
-    for (int k = i + 1; k < m; ++k) {
-      const V factor = -update.l[k * m + i];
-      sum = mul_add(factor, weight[k], sum);
-      for (int j = 0; j < n; ++j) {
-        gain[i * n + j] = mul_add(factor, gain[k * n + j], gain[i * n + j]);
-      }
-    }
-    weight[i] = sum * update.inverse[i];
-    for (int j = 0; j < n; ++j) gain[i * n + j] = gain[i * n + j] * update.inverse[i];
-  }
+  unwhiten(n, m, update, update.w, gain);
+  unwhiten(Fixed<1>(), m, update, update.z, weight);
 }
 
 // Cotangents of one step's parameters and data; each entry is added to.
@@ -56,6 +60,30 @@ struct KalmanCotangents {
   V* b;  // [n]
   V* d;  // [m]
 };
+
+// Cotangents of what a step gives besides its log-density: filtered and predicted moments,
+// innovation and its covariance over all components. Matrices need not be symmetric.
+template <class V>
+struct KalmanMomentCotangents {
+  const V* filtered_mean;          // [n]
+  const V* filtered_covariance;    // [n, n]
+  const V* mean;                   // [n]
+  const V* covariance;             // [n, n]
+  const V* innovation;             // [m]
+  const V* innovation_covariance;  // [m, m]
+};
+
+// x += (y + y') / 2 for x[n, n], symmetric.
+template <class V, class N>
+inline void add_symmetric(N n, const V* y, V* x) {
+  const V half = splat<V>(ScalarOf<V>(0.5));
+  for (int i = 0; i < n; ++i) {
+    for (int j = 0; j <= i; ++j) {
+      x[i * n + j] = mul_add(half, y[i * n + j] + y[j * n + i], x[i * n + j]);
+      x[j * n + i] = x[i * n + j];
+    }
+  }
+}
 
 inline int64_t kalman_adjoint_work_size(int64_t n, int64_t m) {
   return 2 * n * n + 3 * m * n + 2 * m * m + 3 * m + n;
@@ -113,11 +141,12 @@ inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& mo
 
 // Undoes one step. a, p: the predicted moments it started from; r[n], cov[n, n]: cotangents of the
 // next predicted moments, replaced by those of a and p. weight: cotangent of the step's
-// log-density.
+// log-density; moments: those of its other outputs, or null.
 template <class V, class N, class M>
 inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
                            const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
-                           const V* a, const V* p, const V& weight, V* r, V* cov,
+                           const V* a, const V* p, const V& weight,
+                           const KalmanMomentCotangents<V>* moments, V* r, V* cov,
                            const KalmanCotangents<V>& bar, V* work) {
   const V two = splat<V>(ScalarOf<V>(2)), half = splat<V>(ScalarOf<V>(0.5));
   V* const nf = work;                  // scratch [n, n]
@@ -134,6 +163,10 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
 
   kalman_predict_adjoint(n, noise, model, update.a, update.p, r, cov, bar, r_filtered, n_filtered,
                          nf);
+  if (moments != nullptr) {
+    for (int i = 0; i < n; ++i) r_filtered[i] = r_filtered[i] + moments->filtered_mean[i];
+    add_symmetric(n, moments->filtered_covariance, n_filtered);
+  }
 
   // 2. Update.
   kalman_gain(n, m, update, gain, e);
@@ -144,6 +177,9 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
     for (int j = 0; j < n; ++j) sum = mul_add(gain[i * n + j], r_filtered[j], sum);
     g[i] = sum;
     u[i] = mul_add(weight, e[i], -sum);
+    if (moments != nullptr) {
+      u[i] = neg_mul_add(update.observed[i], moments->innovation[i], u[i]);
+    }
     bar.y[i] = bar.y[i] - u[i];
     bar.d[i] = bar.d[i] + u[i];
     for (int j = 0; j <= i; ++j) {
@@ -153,6 +189,7 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
   }
   multiply<Into::kAdd, Part::kLower>(m, m, n, rows<V>(k_n, n), transposed<V>(gain, n), s_bar);
   mirror(m, s_bar);
+  if (moments != nullptr) add_symmetric(m, moments->innovation_covariance, s_bar);
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j < n; ++j) {
       cross[i * n + j] = neg_mul_add(two, k_n[i * n + j], e[i] * r_filtered[j]);
@@ -186,6 +223,10 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
     }
   }
   mirror(n, cov);
+  if (moments != nullptr) {
+    for (int i = 0; i < n; ++i) r[i] = r[i] + moments->mean[i];
+    add_symmetric(n, moments->covariance, cov);
+  }
 }
 
 }  // namespace STATESPACE_ISA

@@ -15,6 +15,19 @@ struct SmoothedMoments {
   V* lag_one;     // [n, n]
 };
 
+// L^-1 H over the observed components; rows of missing ones are zero.
+template <class V, class N, class M>
+inline void whiten_observation(N n, M m, const KalmanParameters<V>& model,
+                               const KalmanUpdate<V>& update, V* whitened) {
+  for (int i = 0; i < m; ++i) {
+    for (int j = 0; j < n; ++j) {
+      V row = update.observed[i] * model.h[i * n + j];
+      for (int k = 0; k < i; ++k) row = neg_mul_add(update.l[i * m + k], whitened[k * n + j], row);
+      whitened[i * n + j] = row * update.inverse[i];
+    }
+  }
+}
+
 inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
   return 3 * n * n + 2 * m * n + 2 * m + n;
 }
@@ -68,15 +81,11 @@ inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model, const Kalm
     for (int j = 0; j < n; ++j) keep[i * n + j] = splat<V>(ScalarOf<V>(i == j));
   }
   multiply<Into::kSubtract>(n, n, m, transposed<V>(gain, n), rows<V>(model.h, n), keep);
+  whiten_observation(n, m, model, update, whitened);
   for (int i = 0; i < m; ++i) {
     V sum = e[i];
     for (int j = 0; j < n; ++j) sum = neg_mul_add(gain[i * n + j], r_filtered[j], sum);
     u[i] = sum;
-    for (int j = 0; j < n; ++j) {
-      V row = update.observed[i] * model.h[i * n + j];
-      for (int k = 0; k < i; ++k) row = neg_mul_add(update.l[i * m + k], whitened[k * n + j], row);
-      whitened[i * n + j] = row * update.inverse[i];
-    }
   }
   for (int i = 0; i < n; ++i) {
     V sum = r_filtered[i];

@@ -86,6 +86,16 @@ const OpDeclaration kDeclarations[] = {
      "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] lag_one_covariance[T-1,n,n] "
      "info[]:int32",
      "", ""},
+    {"StatespaceKalmanFilterGrad",
+     "log_likelihood_bar[] filtered_mean_bar[T,n] filtered_covariance_bar[T,n,n] "
+     "predicted_mean_bar[T,n] predicted_covariance_bar[T,n,n] innovation_bar[T,m] "
+     "innovation_covariance_bar[T,m,m] " STATESPACE_MODEL,
+     STATESPACE_MODEL_BARS, "", ""},
+    // The lag-one covariances' cotangents have one step more than they, which counts for nothing.
+    {"StatespaceKalmanSmootherGrad",
+     "log_likelihood_bar[] smoothed_mean_bar[T,n] smoothed_covariance_bar[T,n,n] "
+     "lag_one_covariance_bar[T,n,n] " STATESPACE_MODEL,
+     STATESPACE_MODEL_BARS, "", ""},
     // The same in univariate form; diffuse is 1 for the states with an exact diffuse start, else 0.
     {"StatespaceKalmanUnivariateLogLikelihood", STATESPACE_MODEL " diffuse[n]",
      "log_likelihood[] info[]:int32 diffuse_observations[]:int32", "", ""},

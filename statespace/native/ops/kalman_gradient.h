@@ -98,21 +98,30 @@ class ModelCotangents {
   V* bars_[kNumModelOperands];
 };
 
-// What a failed series' gradient is: zero where nobody asked for it, all its weights being zero,
-// else NaN.
+// What a failed series' gradient is: zero where nobody asked for it, all cotangents of its outputs
+// being zero, else NaN. `buffer` holds as many numbers as a step of any of them.
 template <class V>
-inline V fill_of_failed(const Operand& weights, const Group<V>& group, int64_t num_steps) {
-  Mask<V> unused = V() == V();
-  for (int64_t step = 0; step < num_steps; ++step) {
-    V weight = V();
-    load(weights, group, step, &weight);
-    unused = mask_and(unused, weight == V());
+inline V fill_of_failed(const Operand* cotangents, int count, const Group<V>& group,
+                        int64_t num_steps, V* buffer) {
+  const V nan = splat<V>(std::numeric_limits<ScalarOf<V>>::quiet_NaN());
+  V fill = V();
+  for (int i = 0; i < count; ++i) {
+    const Operand& cotangent = cotangents[i];
+    const int64_t steps = cotangent.step_stride == 0 ? 1 : num_steps;
+    for (int64_t step = 0; step < steps; ++step) {
+      load(cotangent, group, step, buffer);
+      for (int64_t j = 0; j < cotangent.core_size; ++j) {
+        fill = select<V>(buffer[j] == V(), fill, nan);
+      }
+    }
   }
-  return select<V>(unused, V(), splat<V>(std::numeric_limits<ScalarOf<V>>::quiet_NaN()));
+  return fill;
 }
 
 // One group of series: forward with a tape, then backward.
 struct KalmanGradientOp {
+  static constexpr bool kUnrolled = true;
+
   template <class V, class N, class M>
   static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
                       M m) {
@@ -134,7 +143,7 @@ struct KalmanGradientOp {
     const V info = run.forward([&](int64_t step) { tape.record(step, run); });
     if (num_steps == 0) return;
     ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
-                            fill_of_failed(weights, group, num_steps));
+                            fill_of_failed(&weights, 1, group, num_steps, work));
     set_zero(n, r);
     set_zero(square, cov);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
@@ -142,7 +151,9 @@ struct KalmanGradientOp {
       V weight = V();
       load(weights, group, step, &weight);
       kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), run.update(),
-                     tape.mean(step), tape.covariance(step), weight, r, cov, bars.step(), work);
+                     tape.mean(step), tape.covariance(step), weight,
+                     static_cast<const KalmanMomentCotangents<V>*>(nullptr), r, cov, bars.step(),
+                     work);
       bars.flush_step(step);
     }
     bars.flush_rest(n, r, cov, run.initial_scale(), run.initial_noise());
@@ -192,8 +203,13 @@ void run_gradient(const Call& call) {
       const int64_t begin = c.groups * chunk / c.chunks * c.width;
       const int64_t end = c.groups * (chunk + 1) / c.chunks * c.width;
       for_each_series<T>(c.call, begin, end < c.call.batch ? end : c.call.batch, [&](auto group) {
-        with_model_sizes<typename decltype(group)::Value>(
-            c.call, [&](auto n, auto m) { Op::compute(c.call, targets, group, n, m); });
+        if constexpr (Op::kUnrolled) {
+          with_model_sizes<typename decltype(group)::Value>(
+              c.call, [&](auto n, auto m) { Op::compute(c.call, targets, group, n, m); });
+        } else {
+          Op::compute(c.call, targets, group, static_cast<int>(c.call.size('n')),
+                      static_cast<int>(c.call.size('m')));
+        }
       });
     }
   };

@@ -307,6 +307,8 @@ struct UnivariateSmootherOp {
 };
 
 struct UnivariateGradientOp {
+  static constexpr bool kUnrolled = true;
+
   template <class V, class N, class M>
   static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
                       M m) {
@@ -331,7 +333,7 @@ struct UnivariateGradientOp {
         run.forward([&](int64_t step) { tape.record(step, run.state()); }, [](int) {}, ignore_step);
     if (num_steps == 0) return;
     ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
-                            fill_of_failed(weights, group, num_steps));
+                            fill_of_failed(&weights, 1, group, num_steps, work));
     set_zero(n + 2 * square, start);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
       copy_state(n, tape.at(step), pass.filtered);

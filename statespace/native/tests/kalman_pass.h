@@ -106,7 +106,8 @@ PassGradient<V> adjoint_pass(const Lanes& lanes, const std::vector<PassStep<V>>&
     const KalmanCotangents<V> cotangents = {bar(0), bar(1), bar(2), bar(3), bar(4), bar(5), bar(6)};
     kalman_adjoint(n, m, sizes.g[t].columns, sizes.c[t].columns, step.model, step.update,
                    step.a.data(), step.p.data(), splat<V>(static_cast<ScalarOf<V>>(weights[t])),
-                   out.mean.data(), out.covariance.data(), cotangents, work.data());
+                   static_cast<const KalmanMomentCotangents<V>*>(nullptr), out.mean.data(),
+                   out.covariance.data(), cotangents, work.data());
   }
   return out;
 }
