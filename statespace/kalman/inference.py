@@ -2,13 +2,17 @@
 
 import tensorflow as tf
 
-from statespace.kalman import covariance, reference
+from statespace.kalman import covariance, parallel, reference
 from statespace.kalman.forms import Form
 from statespace.linalg_ops.arguments import check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
 from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
-_FORMS = {"covariance": covariance.FORM, "reference": reference.FORM}
+_FORMS = {
+    "covariance": covariance.FORM,
+    "parallel": parallel.FORM,
+    "reference": reference.FORM,
+}
 ALGORITHMS = ("auto", *_FORMS)
 
 
