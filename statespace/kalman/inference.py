@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from statespace.kalman import covariance, reference, univariate, univariate_reference
+from statespace.kalman import covariance, parallel, reference, univariate, univariate_reference
 from statespace.kalman.forms import Form
 from statespace.linalg_ops.arguments import check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
@@ -13,6 +13,7 @@ from statespace.ssm import LinearGaussianSSM, check_broadcasting
 _FORMS = {
     "covariance": covariance.FORM,
     "univariate": univariate.FORM,
+    "parallel": parallel.FORM,
     "reference": reference.FORM,
 }
 _DIFFUSE_FORMS = {"univariate": univariate.FORM, "reference": univariate_reference.FORM}

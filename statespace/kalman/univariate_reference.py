@@ -23,18 +23,16 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.kalman.forms import Form
-from statespace.kalman.reference import (
-    _all_finite,
-    _finite,
-    _first_failure,
-    _observed,
-    _prepare,
-    _quadratic,
-    _symmetric,
-    _time_after_batch,
-    _time_first,
-)
+from statespace.kalman.reference import prepare, time_after_batch, time_first
 from statespace.kalman.results import FilterResult, SmootherResult
+from statespace.kalman.step import (
+    all_finite,
+    finite,
+    first_failure,
+    is_observed,
+    quadratic,
+    symmetric,
+)
 from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
 from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
@@ -73,7 +71,7 @@ def _filter_steps(y, *operands):
       predicted one, and the number of diffuse observations ``[..., T]``.
     """
     *parameters, diffuse = operands
-    y, constant, varying, mean, covariance = _prepare(y, parameters)
+    y, constant, varying, mean, covariance = prepare(y, parameters)
     state = _start(mean, covariance, diffuse)
     number = tf.zeros_like(state.left)
     innovation = number[..., tf.newaxis] * tf.zeros(tf.shape(y)[-1:], y.dtype)
@@ -96,14 +94,14 @@ def _filter_steps(y, *operands):
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     scanned = tf.scan(step, (y, varying), start)[5:]
-    info = _first_failure(scanned[7])
+    info = first_failure(scanned[7])
     scanned, count = scanned[:-1], scanned[-1]
     cores = (0, 1, 2, 1, 2, 1, 2, None, 2, 2, 0)
     outputs = [
-        info if core is None else spoil(_time_after_batch(x, core), info > 0)
+        info if core is None else spoil(time_after_batch(x, core), info > 0)
         for x, core in zip(scanned, cores, strict=True)
     ]
-    return (*outputs, _time_after_batch(count, 0))
+    return (*outputs, time_after_batch(count, 0))
 
 
 def per_step(*operands):
@@ -137,11 +135,11 @@ def smoother_moments(y, *operands):
     core/kalman_univariate_smoother.h.
     """
     values, _, _, mean, covariance, _, _, info, factor, _, left, count = _filter_steps(y, *operands)
-    y, constant, varying, _, _ = _prepare(y, operands[:-1])
+    y, constant, varying, _, _ = prepare(y, operands[:-1])
     failed = info > 0
     state = _State(
         *(
-            _time_first(tf.where(append_axes(failed, x), tf.zeros_like(x), x), core)
+            time_first(tf.where(append_axes(failed, x), tf.zeros_like(x), x), core)
             for x, core in zip((mean, covariance, factor, left), (1, 2, 2, 0), strict=True)
         )
     )
@@ -150,7 +148,7 @@ def smoother_moments(y, *operands):
     def step(carry, elements):
         y_t, step_parameters, state, (next_covariance, next_factor) = elements
         model = constant | step_parameters
-        f = _finite(model["transition_matrix"])
+        f = finite(model["transition_matrix"])
         filtered, components = _condition(y_t, model, state, failed)
         r, n, rho, gamma_1, gamma_2 = carry[:5]
 
@@ -162,24 +160,24 @@ def smoother_moments(y, *operands):
         lag_one -= tf.matmul(back, filtered.diffuse, transpose_a=True, transpose_b=True)
 
         r = tf.linalg.matvec(f, r, transpose_a=True)
-        n = _quadratic(f, n)
+        n = quadratic(f, n)
         gamma_1 = broadcast_matmul(gamma_1, f)
         p, b = filtered.covariance, filtered.diffuse
         smoothed = filtered.mean + tf.linalg.matvec(p, r) + tf.linalg.matvec(b, rho)
         mixed = b @ gamma_1 @ p
-        variance = p - _quadratic(p, n) - mixed - tf.linalg.matrix_transpose(mixed)
+        variance = p - quadratic(p, n) - mixed - tf.linalg.matrix_transpose(mixed)
         variance -= b @ tf.matmul(gamma_2, b, transpose_b=True)
         backwards = (r, n, rho, gamma_1, gamma_2)
         for component in reversed(components):
             backwards = _undo(component, *backwards)
-        result = (*backwards, smoothed, _symmetric(variance), lag_one)
+        result = (*backwards, smoothed, symmetric(variance), lag_one)
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     zero, square = tf.zeros_like(state.mean[0]), tf.zeros_like(state.covariance[0])
     start = (zero, square, zero, square, square, zero, square, square)
     smoothed = tf.scan(step, (y, varying, state, following), start, reverse=True)[5:]
     x, v, lag_one = (
-        spoil(_time_after_batch(x, core), failed)
+        spoil(time_after_batch(x, core), failed)
         for x, core in zip(smoothed, (1, 2, 2), strict=True)
     )
     total = tf.reduce_sum(values, axis=-1)
@@ -230,8 +228,8 @@ def _start(mean, covariance, diffuse):
 
 def _harmless(state, bad):
     """The state with zeros where the series has failed, and whether it has."""
-    finite = _all_finite(state.mean, 1) & _all_finite(state.covariance, 2)
-    bad = bad | tf.logical_not(finite & _all_finite(state.diffuse, 2))
+    finite = all_finite(state.mean, 1) & all_finite(state.covariance, 2)
+    bad = bad | tf.logical_not(finite & all_finite(state.diffuse, 2))
     clear = [tf.where(append_axes(bad, x), tf.zeros_like(x), x) for x in state]
     return _State(*clear), bad
 
@@ -243,10 +241,10 @@ def _update(y, model, state, bad):
       The filtered state, the log-density, the number of diffuse observations, and what failed.
     """
     filtered, components = _condition(y, model, state, bad)
-    observed = tf.cast(_observed(y), y.dtype)
-    known = _all_finite(model["observation_matrix"], 1) & _all_finite(model["observation_scale"], 1)
+    observed = tf.cast(is_observed(y), y.dtype)
+    known = all_finite(model["observation_matrix"], 1) & all_finite(model["observation_scale"], 1)
     usable = known & tf.math.is_finite(model["observation_offset"])
-    failed = bad | tf.reduce_any(_observed(y) & tf.logical_not(usable), axis=-1)
+    failed = bad | tf.reduce_any(is_observed(y) & tf.logical_not(usable), axis=-1)
     failed |= tf.reduce_any(tf.math.is_inf(y), axis=-1)
     density = -0.5 * math.log(2.0 * math.pi) * tf.reduce_sum(observed, axis=-1)
     count = tf.zeros_like(density)
@@ -262,7 +260,7 @@ def _update(y, model, state, bad):
 
 def _condition(y, model, state, bad):
     """The filtered state, and the components by which it was reached."""
-    observed = _observed(y)
+    observed = is_observed(y)
     rows, residual, variances = _decorrelate(y, observed, model)
     components = []
     for i in range(_num_components(y)):
@@ -313,11 +311,11 @@ def _predict(model, state, failed):
     f, g, b = (
         model[name] for name in ("transition_matrix", "transition_scale", "transition_offset")
     )
-    bad = failed | tf.logical_not(_all_finite(f, 2) & _all_finite(g, 2) & _all_finite(b, 1))
-    f, g, b = (_finite(x) for x in (f, g, b))
+    bad = failed | tf.logical_not(all_finite(f, 2) & all_finite(g, 2) & all_finite(b, 1))
+    f, g, b = (finite(x) for x in (f, g, b))
     mean = tf.linalg.matvec(f, state.mean) + b
     half = broadcast_matmul(state.covariance, f, transpose_b=True)
-    covariance = _symmetric(broadcast_matmul(f, half)) + tf.matmul(g, g, transpose_b=True)
+    covariance = symmetric(broadcast_matmul(f, half)) + tf.matmul(g, g, transpose_b=True)
     norms = tf.norm(tf.stop_gradient(state.diffuse), axis=-1)
     factor = _clean(broadcast_matmul(f, state.diffuse), tf.linalg.matvec(tf.abs(f), norms))
     return _State(mean, covariance, factor, state.left), bad
@@ -341,7 +339,7 @@ def _decorrelate(y, observed, model):
     those of L^-1 (y - d). A zero pivot, where R is singular, leaves a zero column of L.
     """
     h, c, d = (
-        _finite(model[name])
+        finite(model[name])
         for name in ("observation_matrix", "observation_scale", "observation_offset")
     )
     residual = tf.where(observed & tf.math.is_finite(y), y - d, 0)
@@ -370,13 +368,13 @@ def _decorrelate(y, observed, model):
 def _innovations(y, model, state):
     """Innovation and its covariance, all components together, as the covariance form has them."""
     h, c, d = (model[f"observation_{name}"] for name in ("matrix", "scale", "offset"))
-    known = _all_finite(h, 1) & _all_finite(c, 1)
-    h, c, d = _finite(h), _finite(c), _finite(d)
-    innovation = tf.where(_observed(y), y, 0) - tf.linalg.matvec(h, state.mean) - d
+    known = all_finite(h, 1) & all_finite(c, 1)
+    h, c, d = finite(h), finite(c), finite(d)
+    innovation = tf.where(is_observed(y), y, 0) - tf.linalg.matvec(h, state.mean) - d
     cross = broadcast_matmul(state.covariance, h, transpose_b=True)
-    covariance = _symmetric(broadcast_matmul(h, cross)) + tf.matmul(c, c, transpose_b=True)
+    covariance = symmetric(broadcast_matmul(h, cross)) + tf.matmul(c, c, transpose_b=True)
     both = known[..., tf.newaxis] & known[..., tf.newaxis, :]
-    innovation = tf.where(_observed(y) & tf.math.is_finite(innovation), innovation, 0)
+    innovation = tf.where(is_observed(y) & tf.math.is_finite(innovation), innovation, 0)
     return innovation, tf.where(both, covariance, tf.constant(float("nan"), y.dtype))
 
 
