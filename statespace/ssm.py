@@ -309,6 +309,18 @@ def _diffuse_states(diffuse, n):
     return diffuse
 
 
+def time_axes(ssm: LinearGaussianSSM) -> list[tuple[str, tf.Tensor, int | None]]:
+    """The parameters that vary in time: name, tensor, and the number of steps if it is known."""
+    axes = []
+    for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
+        rank = tensor.shape.rank
+        if spec.per_step and rank is not None and rank > len(spec.core):
+            steps = tensor.shape[-len(spec.core) - 1]
+            if steps != 1:
+                axes.append((spec.name, tensor, steps))
+    return axes
+
+
 def check_broadcasting(ssm: LinearGaussianSSM, y: tf.Tensor) -> None:
     """Checks the broadcasting rule between a model and data, as far as shapes are static.
 
