@@ -40,3 +40,10 @@ class ForecastMoments(NamedTuple):
     observation_mean: tf.Tensor  # [..., horizon, m]
     observation_covariance: tf.Tensor  # [..., horizon, m, m]
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+
+
+class SampleResult(NamedTuple):
+    """Output of :func:`statespace.sample`; ``[...]`` is ``sample_shape``, then the batch shape."""
+
+    states: tf.Tensor  # [..., T, n]
+    observations: tf.Tensor  # [..., T, m]
