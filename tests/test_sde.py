@@ -166,6 +166,28 @@ def test_gradient_of_the_likelihood():
         np.testing.assert_allclose(x, z, rtol=1e-8, atol=1e-8 * np.max(np.abs(z)))
 
 
+def test_second_derivatives():
+    weights = np.random.default_rng(7).normal(size=(2, 2))
+    h = tf.constant([0.2, 1.4], tf.float64)
+
+    @tf.function
+    def first_and_second(rate):
+        with tf.GradientTape() as outer:
+            outer.watch(rate)
+            with tf.GradientTape() as inner:
+                inner.watch(rate)
+                drift = rate * tf.constant([[0.0, 1.0], [-1.0, -0.2]], tf.float64)
+                diffusion = tf.constant([[0.0], [0.8]], tf.float64)
+                f, g, _ = discretise("test", drift, diffusion, None, h)
+                value = tf.reduce_sum(weights * (f + covariance(g)))
+            first = inner.gradient(value, rate)
+        return first, outer.gradient(first, rate)
+
+    _, second = first_and_second(tf.constant(1.3, tf.float64))
+    (expected,) = gradient(lambda rate: first_and_second(tf.constant(rate))[0], [1.3])
+    np.testing.assert_allclose(second, expected, rtol=1e-8)
+
+
 def test_subdivision_changes_nothing():
     """Chapman-Kolmogorov: times at which nothing is seen leave the likelihood as it is."""
     rng = np.random.default_rng(3)
