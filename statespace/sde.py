@@ -71,17 +71,18 @@ def discretise(op: str, drift, diffusion, offset, intervals):
       intervals: h, ``[..., T]``, none negative; the batch axes of all broadcast.
 
     Returns:
-      F ``[..., T, n, n]``, G ``[..., T, n, min(n, w)]`` or ``[..., T, n, n]`` (no columns if w is
-      0), lower triangular, and b ``[..., T, n]`` or None. G is zero where h is, and its derivative
-      for h counts as zero there, which of sqrt(h) is infinite. All is NaN where |A| h > 2^62.
+      F ``[..., T, n, n]``, lower-triangular G ``[..., T, n, n]`` (without columns if w is 0), and b
+      ``[..., T, n]`` or None. G is zero where h is, and its derivative for h counts as zero there,
+      which of sqrt(h) is infinite. All is NaN where |A| h > 2^62.
 
     Raises:
       ValueError: shapes do not fit.
     """
     n = _check(op, drift, diffusion, offset)
     # Rows of exp(A s) B may begin with any power up to n - 1, as in a chain of integrators: by so
-    # much are the degrees larger than what one state needs for an error below 2^-53.
-    num_terms, num_nodes = n + 15, n + 5
+    # much are the degrees larger than what one state needs for an error below 2^-53. (Of a chain
+    # of more than twenty, the longest rows are zero beside all others.)
+    num_terms, num_nodes = min(n, 20) + 15, min(n, 20) + 5
     norm = tf.stop_gradient(tf.reduce_max(tf.reduce_sum(tf.abs(drift), axis=-1), axis=-1))
     norm = tf.where(norm > 0, norm, tf.ones_like(norm))[..., tf.newaxis]  # NaN: nothing to scale
     drift = drift / norm[..., tf.newaxis]
@@ -117,9 +118,10 @@ def _double(doublings, e, g, b):
         return i + 1, *(with_shape(x, old.shape) for x, old in zip(kept, (e, g, b), strict=True))
 
     start = (tf.zeros([], doublings.dtype), e, g, b)
-    return tf.while_loop(lambda i, *_: i < rounds, body, start, maximum_iterations=_MOST_DOUBLINGS)[
-        1:
-    ]
+    _, *doubled = tf.while_loop(
+        lambda i, *_: i < rounds, body, start, maximum_iterations=_MOST_DOUBLINGS
+    )
+    return doubled
 
 
 def _doublings(size):
@@ -146,11 +148,16 @@ def _krylov(a, x, count):
 
 
 def _at_nodes(series, coefficients):
-    """Series ``[..., terms, n, w]`` at each node: ``[..., terms, n, nodes * w]``."""
+    """Series ``[..., terms, n, w]`` at each node: ``[..., terms, n, nodes * w or n]``.
+
+    Zeros fill it up to n columns, so that its LQ factor is square before and after doubling.
+    """
     n, w = series.shape[-2:]
     num_terms, num_nodes = coefficients.shape
     coefficients = tf.constant(coefficients.reshape(num_terms, 1, num_nodes, 1), series.dtype)
-    return _replace_axes(series[..., tf.newaxis, :] * coefficients, 3, [n, num_nodes * w])
+    series = _replace_axes(series[..., tf.newaxis, :] * coefficients, 3, [n, num_nodes * w])
+    spare = max(n - num_nodes * w, 0) if w else 0
+    return tf.pad(series, [[0, 0]] * (series.shape.rank - 1) + [[0, spare]])
 
 
 def _sum(powers, series):

@@ -91,6 +91,19 @@ def test_matern_forgets_its_start(native):
     np.testing.assert_allclose(covariance(g)[1], s**2 * np.diag([1.0, l**2]), atol=1e-13)
 
 
+def test_many_states():
+    """More than there are nodes and factorials: a ring of 200 cells, with noise in one of them."""
+    n = 200
+    drift = np.roll(np.eye(n), 1, axis=1) + np.roll(np.eye(n), -1, axis=1) - 2.1 * np.eye(n)
+    f, g, _ = run(drift, np.eye(n)[:, :1], np.zeros(n), tf.constant([0.1, 3.0], tf.float64))
+    values, vectors = np.linalg.eigh(drift)
+    for t, h in enumerate((0.1, 3.0)):
+        np.testing.assert_allclose(f[t], (vectors * np.exp(h * values)) @ vectors.T, atol=1e-13)
+        sums = values[:, np.newaxis] + values
+        expected = np.outer(vectors[0], vectors[0]) * np.expm1(h * sums) / sums
+        np.testing.assert_allclose(covariance(g)[t], vectors @ expected @ vectors.T, atol=1e-13)
+
+
 def test_intervals_of_no_length(native):
     h = tf.constant([0.0, 1.0, 0.0], tf.float64)
     drift, diffusion = tf.constant(CASES["unstable"][0]), tf.constant([[1.0], [0.0]], tf.float64)
