@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from statespace import config, datasets, kalman, linalg_ops, models
     from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
     from statespace.kalman.forecast import ForecastMoments, forecast
+    from statespace.kalman.online import OnlineFilter, OnlineResult, OnlineState, online_filter
+    from statespace.kalman.sampling import SampleResult, sample, sample_posterior
     from statespace.kalman.smoother import SmootherResult, kalman_smoother
     from statespace.ssm import LinearGaussianSSM
 
@@ -21,17 +23,28 @@ _HOME = {
     "FilterResult": "kalman.filter",
     "ForecastMoments": "kalman.forecast",
     "LinearGaussianSSM": "ssm",
+    "OnlineFilter": "kalman.online",
+    "OnlineResult": "kalman.online",
+    "OnlineState": "kalman.online",
+    "SampleResult": "kalman.sampling",
     "SmootherResult": "kalman.smoother",
     "forecast": "kalman.forecast",
     "kalman_filter": "kalman.filter",
     "kalman_smoother": "kalman.smoother",
     "log_likelihood": "kalman.filter",
+    "online_filter": "kalman.online",
+    "sample": "kalman.sampling",
+    "sample_posterior": "kalman.sampling",
 }
 
 __all__ = [
     "FilterResult",
     "ForecastMoments",
     "LinearGaussianSSM",
+    "OnlineFilter",
+    "OnlineResult",
+    "OnlineState",
+    "SampleResult",
     "SmootherResult",
     "config",
     "datasets",
@@ -42,6 +55,9 @@ __all__ = [
     "linalg_ops",
     "log_likelihood",
     "models",
+    "online_filter",
+    "sample",
+    "sample_posterior",
 ]
 
 _native.warn_if_missing()

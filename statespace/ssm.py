@@ -9,6 +9,7 @@ import tensorflow as tf
 from statespace.linalg_ops.arguments import check_square
 from statespace.linalg_ops.cholesky import NOT_POSITIVE_DEFINITE, cholesky
 from statespace.linalg_ops.failure import raise_where_failed
+from statespace.sde import discretise, intervals
 
 
 class ParameterSpec(NamedTuple):
@@ -184,6 +185,90 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             diffuse,
         )
 
+    @classmethod
+    def from_sde(
+        cls,
+        drift,
+        diffusion,
+        observation_matrix,
+        observation_scale,
+        times,
+        initial_mean,
+        initial_scale,
+        *,
+        drift_offset=None,
+        observation_offset=None,
+        diffuse=None,
+    ) -> "LinearGaussianSSM":
+        """The model of dx = (A x + c) dt + B dW, observed at irregular times.
+
+        Its discretisation is exact: from each time to the next, x moves with F = exp(A h),
+        b = int_0^h exp(A s) c ds and noise of covariance int_0^h exp(A s) B B' exp(A' s) ds, where
+        h is what lies between. Derivatives for A, B, c and the times are those of the result.
+
+        Args:
+          drift: A, ``[..., n, n]``.
+          diffusion: B, ``[..., n, w]``; w is often less than n.
+          times: ``[..., T]``, increasing along the last axis, in the unit of A and B. They may have
+            a dtype of their own: large float64 times suit a float32 model. A repeated time is one
+            instant with several observations. The last step, which leads beyond the times, is an
+            interval of length zero; to forecast, give the future times as well.
+          initial_mean, initial_scale: moments of the state at the first time.
+          drift_offset: c, ``[..., n]``; None is zero.
+          The other arguments are those of the constructor. The batch axes of all broadcast.
+
+        Returns:
+          The model with F ``[..., T, n, n]``, lower-triangular G ``[..., T, n, n]`` and b
+          ``[..., T, n]``.
+
+        Raises:
+          ValueError: a shape does not fit the others, or dtypes are mixed.
+          tf.errors.InvalidArgumentError: times decrease or are not finite (not inside XLA, which
+            cannot raise: there the model, and what is computed from it, is NaN).
+
+        References:
+          Särkkä & Solin, Applied Stochastic Differential Equations, sections 6.1 and 6.2.
+
+        Example, Brownian motion seen at three times:
+
+          >>> import statespace as ss
+          >>> ssm = ss.LinearGaussianSSM.from_sde(
+          ...     drift=[[0.0]], diffusion=[[1.0]], observation_matrix=[[1.0]],
+          ...     observation_scale=[[1.0]], times=[0.0, 4.0, 13.0],
+          ...     initial_mean=[0.0], initial_scale=[[1.0]])
+          >>> ssm.transition_scale[:, 0, 0].numpy()
+          array([2., 3., 0.])
+        """
+        given = {
+            "drift": drift,
+            "diffusion": diffusion,
+            "observation_matrix": observation_matrix,
+            "observation_scale": observation_scale,
+            "initial_mean": initial_mean,
+            "initial_scale": initial_scale,
+            "drift_offset": drift_offset,
+            "observation_offset": observation_offset,
+        }
+        tensors = _to_tensors(given)
+        transition_matrix, transition_scale, transition_offset = discretise(
+            "from_sde",
+            tensors["drift"],
+            tensors["diffusion"],
+            tensors.get("drift_offset"),
+            intervals("from_sde", times, tensors["drift"].dtype),
+        )
+        return cls(
+            transition_matrix,
+            transition_scale,
+            tensors["observation_matrix"],
+            tensors["observation_scale"],
+            tensors["initial_mean"],
+            tensors["initial_scale"],
+            transition_offset,
+            tensors.get("observation_offset"),
+            diffuse,
+        )
+
     @property
     def state_dim(self) -> int | None:
         """n, or None where it is not known statically."""
@@ -222,6 +307,18 @@ def _diffuse_states(diffuse, n):
             f"transition_matrix says."
         )
     return diffuse
+
+
+def time_axes(ssm: LinearGaussianSSM) -> list[tuple[str, tf.Tensor, int | None]]:
+    """The parameters that vary in time: name, tensor, and the number of steps if it is known."""
+    axes = []
+    for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
+        rank = tensor.shape.rank
+        if spec.per_step and rank is not None and rank > len(spec.core):
+            steps = tensor.shape[-len(spec.core) - 1]
+            if steps != 1:
+                axes.append((spec.name, tensor, steps))
+    return axes
 
 
 def check_broadcasting(ssm: LinearGaussianSSM, y: tf.Tensor) -> None:

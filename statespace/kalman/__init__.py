@@ -1,18 +1,34 @@
-"""Inference on one linear-Gaussian state-space model: filter, smoother, forecast."""
+"""Inference on one linear-Gaussian state-space model: filter, smoother, draws, forecast."""
 
 from statespace.kalman.filter import kalman_filter, log_likelihood
 from statespace.kalman.forecast import forecast
 from statespace.kalman.inference import ALGORITHMS
-from statespace.kalman.results import FilterResult, ForecastMoments, SmootherResult
+from statespace.kalman.online import OnlineFilter, online_filter
+from statespace.kalman.results import (
+    FilterResult,
+    ForecastMoments,
+    OnlineResult,
+    OnlineState,
+    SampleResult,
+    SmootherResult,
+)
+from statespace.kalman.sampling import sample, sample_posterior
 from statespace.kalman.smoother import kalman_smoother
 
 __all__ = [
     "ALGORITHMS",
     "FilterResult",
     "ForecastMoments",
+    "OnlineFilter",
+    "OnlineResult",
+    "OnlineState",
+    "SampleResult",
     "SmootherResult",
     "forecast",
     "kalman_filter",
     "kalman_smoother",
     "log_likelihood",
+    "online_filter",
+    "sample",
+    "sample_posterior",
 ]

@@ -1,13 +1,12 @@
 """Moments of states and observations beyond the data."""
 
-import operator
-
 import tensorflow as tf
 
 from statespace.kalman.filter import kalman_filter
 from statespace.kalman.inference import masked_data
 from statespace.kalman.results import ForecastMoments
-from statespace.ssm import PARAMETERS
+from statespace.linalg_ops.arguments import positive_int
+from statespace.ssm import time_axes
 
 
 def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
@@ -33,9 +32,7 @@ def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
     References:
       Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.11.
     """
-    if isinstance(horizon, bool) or not hasattr(horizon, "__index__") or horizon < 1:
-        raise ValueError(f"forecast: horizon is {horizon!r}; it must be a positive int.")
-    horizon = operator.index(horizon)
+    horizon = positive_int("forecast", "horizon", horizon)
     y = _extend(ssm, masked_data("forecast", ssm, y, mask), horizon)
     result = kalman_filter(ssm, y)
     ahead = slice(-horizon, None)
@@ -55,16 +52,12 @@ def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
 
 def _extend(ssm, y, horizon):
     """y with ``horizon`` rows of NaN after its end, checked against the model."""
-    for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
-        rank = tensor.shape.rank
-        if not spec.per_step or rank is None or rank == len(spec.core):
-            continue
-        steps = tensor.shape[-len(spec.core) - 1]
-        past = None if y.shape.rank is None else y.shape[-2]
-        if None not in (steps, past) and steps not in (1, past + horizon):
+    past = None if y.shape.rank is None else y.shape[-2]
+    for name, tensor, steps in time_axes(ssm):
+        if None not in (steps, past) and steps != past + horizon:
             future = past + horizon
             raise ValueError(
-                f"forecast: {spec.name} has shape {tensor.shape}: it varies over {steps} steps; "
+                f"forecast: {name} has shape {tensor.shape}: it varies over {steps} steps; "
                 f"to forecast {horizon} steps after y {y.shape} it must cover {future}."
             )
     rows = tf.fill(tf.concat([tf.shape(y)[:-2], [horizon], tf.shape(y)[-1:]], 0), float("nan"))

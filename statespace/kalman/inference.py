@@ -114,7 +114,7 @@ def _length_mask(op, lengths, y):
     if not lengths.dtype.is_integer:
         raise ValueError(f"{op}: lengths is {lengths.dtype.name}; it must be whole numbers.")
     if None not in (lengths.shape.rank, y.shape.rank):
-        if not _broadcasts_to(lengths.shape, y.shape[:-2]):
+        if not broadcasts_to(lengths.shape, y.shape[:-2]):
             raise ValueError(
                 f"{op}: lengths has shape {lengths.shape}; it must broadcast against the batch "
                 f"axes {y.shape[:-2]} of y, which has shape {y.shape}."
@@ -134,7 +134,7 @@ def _component_mask(op, mask, y):
     fits = [
         candidate
         for candidate in (by_step, by_component)
-        if mask.shape.rank > 0 and _broadcasts_to(candidate.shape, y.shape)
+        if mask.shape.rank > 0 and broadcasts_to(candidate.shape, y.shape)
     ]
     if len(fits) == 2 and mask.shape.rank < y.shape.rank:
         if not (mask.shape.is_fully_defined() and y.shape.is_fully_defined()):
@@ -151,7 +151,8 @@ def _component_mask(op, mask, y):
     return fits[-1]
 
 
-def _broadcasts_to(shape, target):
+def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
+    """Whether ``shape``, as far as it is known, broadcasts to ``target`` without changing it."""
     try:
         broadcast = tf.broadcast_static_shape(shape, target)
     except ValueError:

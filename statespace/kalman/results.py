@@ -47,3 +47,30 @@ class ForecastMoments(NamedTuple):
     observation_mean: tf.Tensor  # [..., horizon, m]
     observation_covariance: tf.Tensor  # [..., horizon, m, m]
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+
+
+class SampleResult(NamedTuple):
+    """Output of :func:`statespace.sample`; ``[...]`` is ``sample_shape``, then the batch shape."""
+
+    states: tf.Tensor  # [..., T, n]
+    observations: tf.Tensor  # [..., T, m]
+
+
+class OnlineState(NamedTuple):
+    """State of a :class:`statespace.OnlineFilter` before step t: all that its past has left."""
+
+    mean: tf.Tensor  # E[x_t | y_0 .. y_{t-1}], [..., n]
+    covariance: tf.Tensor  # [..., n, n]
+    step: tf.Tensor  # t, int32 []
+    log_likelihood: tf.Tensor  # log p(y_0 .. y_{t-1}), [...]
+    info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+
+
+class OnlineResult(NamedTuple):
+    """What one step of a :class:`statespace.OnlineFilter` finds, as in ``FilterResult``."""
+
+    filtered_mean: tf.Tensor  # E[x_t | y_0 .. y_t], [..., n]
+    filtered_covariance: tf.Tensor  # [..., n, n]
+    innovation: tf.Tensor  # y_t - E[y_t | y_0 .. y_{t-1}], [..., m]
+    innovation_covariance: tf.Tensor  # [..., m, m]
+    log_likelihood: tf.Tensor  # log p(y_t | y_0 .. y_{t-1}), [...]

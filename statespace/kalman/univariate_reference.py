@@ -228,8 +228,8 @@ def _start(mean, covariance, diffuse):
 
 def _harmless(state, bad):
     """The state with zeros where the series has failed, and whether it has."""
-    finite = all_finite(state.mean, 1) & all_finite(state.covariance, 2)
-    bad = bad | tf.logical_not(finite & all_finite(state.diffuse, 2))
+    sound = all_finite(state.mean, 1) & all_finite(state.covariance, 2)
+    bad = bad | tf.logical_not(sound & all_finite(state.diffuse, 2))
     clear = [tf.where(append_axes(bad, x), tf.zeros_like(x), x) for x in state]
     return _State(*clear), bad
 

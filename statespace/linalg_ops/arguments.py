@@ -1,6 +1,7 @@
 """What every operator asks of its arguments, and how their batch axes are made alike."""
 
 import functools
+import operator
 
 import tensorflow as tf
 
@@ -108,6 +109,13 @@ def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
     """Raises ValueError where a keyword argument is not one of its choices."""
     if value not in choices:
         raise ValueError(f"{op}: {name} is {value!r}; it must be one of {', '.join(choices)}.")
+
+
+def positive_int(op: str, name: str, value) -> int:
+    """``value`` as an int; raises ValueError where it is not a positive whole number."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{op}: {name} is {value!r}; it must be a positive int.")
+    return operator.index(value)
 
 
 def broadcast_batches(tensors, core_ranks):

@@ -50,6 +50,13 @@ def _observation(model):
     return h, r
 
 
+def observation_moments(model):
+    """Mean and covariance of the stacked observations, y_0 ... y_{T-1}."""
+    mean, covariance = joint_moments(model)
+    h, r = _observation(model)
+    return h @ mean + model.d.ravel(), h @ covariance @ h.T + r
+
+
 def log_likelihood(model, y):
     """log p(y) over what is not NaN."""
     mean, covariance = joint_moments(model)

@@ -1,0 +1,177 @@
+"""The Kalman filter one observation at a time, for streams."""
+
+import tensorflow as tf
+
+from statespace.kalman.inference import broadcasts_to, masked_data
+from statespace.kalman.results import OnlineResult, OnlineState
+from statespace.kalman.step import batch_shape as batch_shape_of
+from statespace.kalman.step import condition, predict
+from statespace.linalg_ops.arguments import require, with_rank, with_shape
+from statespace.linalg_ops.failure import spoil
+from statespace.ssm import PARAMETERS, LinearGaussianSSM, check_broadcasting, time_axes
+
+
+def online_filter(ssm) -> "OnlineFilter":
+    """The Kalman filter for a stream: one observation at a time, in constant memory.
+
+    Its numbers are those of :func:`statespace.kalman_filter`. Each step can be
+    differentiated, and may be part of a ``tf.function`` or ``tf.while_loop``.
+
+    Args:
+      ssm: a :class:`statespace.LinearGaussianSSM` whose every start is proper. Parameters that vary
+        in time are read at the step that the state counts.
+
+    Returns:
+      An :class:`statespace.OnlineFilter`.
+
+    Raises:
+      ValueError: ``ssm`` is not a model, or it has diffuse states.
+
+    Example:
+
+      >>> import statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[1.0]], [[0.5]], [[1.0]], [[1.0]], [0.0], [[10.0]])
+      >>> online = ss.online_filter(ssm)
+      >>> state = online.init()
+      >>> for y_t in ([1.0], [1.2], [float("nan")], [0.7]):
+      ...     state, result = online.update(state, y_t)
+      >>> print(f"{result.filtered_mean[0]:.4f} {state.log_likelihood:.4f} {state.step}")
+      0.8978 -5.8824 4
+    """
+    if not isinstance(ssm, LinearGaussianSSM):
+        raise ValueError(
+            f"online_filter: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM."
+        )
+    if ssm.diffuse is not None:
+        raise ValueError(
+            "online_filter: the model has diffuse states, and no covariance to start from. Build "
+            "it with a proper initial_mean and initial_scale, and without diffuse: the predicted "
+            "moments after the first observations, from kalman_filter, are such a start."
+        )
+    return OnlineFilter(ssm)
+
+
+class OnlineFilter(tf.experimental.ExtensionType):
+    """What :func:`statespace.online_filter` returns; it holds the model and nothing else.
+
+    An ``ExtensionType``: it passes through ``tf.function`` and ``tf.while_loop``.
+    """
+
+    __name__ = "statespace.OnlineFilter"
+
+    ssm: LinearGaussianSSM
+
+    def init(self, batch_shape=()) -> OnlineState:
+        """The state before the first observation.
+
+        Args:
+          batch_shape: batch shape of the observations to come, a list or a tensor; it is
+            broadcast with that of the model's parameters.
+
+        Raises:
+          ValueError: the parameters' batch axes do not fit each other, or ``batch_shape``.
+        """
+        ssm = self.ssm
+        n, m = (tf.shape(ssm.observation_matrix)[axis] for axis in (-1, -2))
+        lead = tf.reshape(tf.cast(batch_shape, tf.int32), [-1])
+        unseen = tf.zeros(tf.concat([lead, [1, m]], 0), ssm.dtype)
+        steps = [known for *_, known in time_axes(ssm)]
+        shape = [*unseen.shape[:-2], steps[0] if steps else 1, ssm.observation_dim]
+        check_broadcasting(ssm, tf.TensorSpec(shape, ssm.dtype))
+        static, batch = batch_shape_of(unseen, ssm.parameters())
+        scale = ssm.initial_scale
+        mean = tf.broadcast_to(ssm.initial_mean, tf.concat([batch, [n]], 0))
+        covariance = tf.matmul(scale, scale, transpose_b=True)
+        covariance = tf.broadcast_to(covariance, tf.concat([batch, [n, n]], 0))
+        return OnlineState(
+            mean=with_shape(mean, static.concatenate([ssm.state_dim])),
+            covariance=with_shape(covariance, static.concatenate([ssm.state_dim] * 2)),
+            step=tf.constant(0),
+            log_likelihood=with_shape(tf.zeros(batch, ssm.dtype), static),
+            info=with_shape(tf.zeros(batch, tf.int32), static),
+        )
+
+    def update(self, state: OnlineState, y_t, mask=None) -> tuple[OnlineState, OnlineResult]:
+        """Takes one observation in.
+
+        Args:
+          state: from :meth:`init`, or from the update before.
+          y_t: ``[..., m]``, broadcasts to the batch shape of the state. NaN marks a missing
+            component.
+          mask: bool ``[...]`` or ``[..., m]`` with the batch axes of ``y_t``, True = observed.
+
+        Returns:
+          The state before the next observation, and an :class:`statespace.OnlineResult`. A series
+          that fails is NaN from then on, in both.
+
+        Raises:
+          ValueError: shapes or dtypes do not fit.
+          tf.errors.InvalidArgumentError: the model's time-varying parameters have no more steps.
+            Inside XLA, which cannot raise, all series fail at that step instead.
+        """
+        y = _observation(self.ssm, state, y_t, mask)
+        return (_compiled_step if tf.executing_eagerly() else _step)(self.ssm, state, y)
+
+
+def _step(ssm, state, y):
+    parameters, within = _at_step(ssm, state.step)
+    if varying := time_axes(ssm):
+        name, _, steps = varying[0]
+        text = f"update: the stream is longer than the model: {name} varies over {steps} steps."
+        y = require(within, text, y)
+    bad = (state.info > 0) | tf.logical_not(within)
+    update = condition(y, parameters, state.mean, state.covariance, bad)
+    mean, covariance, next_bad = predict(parameters, update)
+    info = tf.where(update.failed & (state.info == 0), state.step + 1, state.info)
+    failed = info > 0
+    result = OnlineResult(
+        filtered_mean=update.filtered_mean,
+        filtered_covariance=update.filtered_covariance,
+        innovation=update.innovation,
+        innovation_covariance=update.innovation_covariance,
+        log_likelihood=update.log_density,
+    )
+    following = OnlineState(
+        # Moments that could not be predicted fail the next step, by being NaN.
+        mean=spoil(mean, next_bad),
+        covariance=spoil(covariance, next_bad),
+        step=state.step + 1,
+        log_likelihood=spoil(state.log_likelihood + update.log_density, failed),
+        info=info,
+    )
+    following = (with_shape(x, old.shape) for x, old in zip(following, state, strict=True))
+    return OnlineState(*following), OnlineResult(*(spoil(x, failed) for x in result))
+
+
+# Eagerly, the operations of a step would take twenty times as long.
+_compiled_step = tf.function(_step)
+
+
+def _observation(ssm, state, y_t, mask):
+    """y_t with NaN at what is missing, and with the batch shape of the state."""
+    y = with_rank("update", "y_t", masked_data("update", ssm, y_t, None), 1, "[..., m]")
+    wanted = state.mean.shape[:-1].concatenate([ssm.observation_dim])
+    if not broadcasts_to(y.shape, wanted):
+        raise ValueError(
+            f"update: y_t has shape {y.shape}; it must be [..., m] and broadcast to {wanted}, "
+            f"where [...] is the batch shape of the state."
+        )
+    if mask is not None:
+        mask = tf.convert_to_tensor(mask, name="mask")
+        axes = (tf.newaxis, slice(None)) if mask.shape.rank == y.shape.rank else (tf.newaxis,) * 2
+        y = masked_data("update", ssm, y[..., tf.newaxis, :], mask[(..., *axes)])[..., 0, :]
+    y = tf.broadcast_to(y, tf.concat([tf.shape(state.mean)[:-1], tf.shape(y)[-1:]], 0))
+    return with_shape(y, wanted)
+
+
+def _at_step(ssm, step):
+    """The per-step parameters of one step by name, and whether the model goes so far."""
+    named, within = {}, tf.constant(True)
+    for spec, x in zip(PARAMETERS, ssm.parameters(), strict=True):
+        axis = x.shape.rank - len(spec.core) - 1
+        if spec.per_step and axis >= 0:
+            steps = tf.shape(x)[axis]
+            within &= (steps == 1) | (step < steps)
+            x = tf.gather(x, tf.minimum(step, steps - 1), axis=axis)
+        named[spec.name] = x
+    return named, within

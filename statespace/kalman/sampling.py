@@ -1,0 +1,281 @@
+"""Draws of states and observations: from the model, and of the states given data."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from statespace import native
+from statespace.kalman.inference import apply_on_failure, prepare
+from statespace.kalman.results import SampleResult
+from statespace.kalman.step import batch_shape, finite
+from statespace.linalg_ops.arguments import positive_int, with_shape
+from statespace.linalg_ops.failure import not_finite, spoil
+from statespace.linalg_ops.products import gemm
+from statespace.ssm import PARAMETERS, LinearGaussianSSM, check_broadcasting, time_axes
+
+_MEANS = ("initial_mean", "transition_offset", "observation_offset")
+
+
+class Variates(NamedTuple):
+    """Independent standard normals, from which a draw is made."""
+
+    initial: tf.Tensor  # z with x_0 = m_0 + S_0 z, [..., p]
+    transition: tf.Tensor  # q, [..., T - 1, k]
+    observation: tf.Tensor  # r, [..., T, r]
+
+
+def sample(ssm, num_steps, *, sample_shape=(), seed) -> SampleResult:
+    """Draws series from the model: paths of its states, and what is observed of them.
+
+    Reparameterised: each draw is a smooth function of the model's parameters, and can be
+    differentiated for them.
+
+    Args:
+      ssm: a :class:`statespace.LinearGaussianSSM` whose every start is proper.
+      num_steps: T, a positive int. Parameters that vary in time must have so many steps.
+      sample_shape: shape of independent draws, a tuple of ints or one int.
+      seed: int, or integer tensor of shape ``[2]`` as for ``tf.random.stateless_normal``. The same
+        seed gives the same draws, eagerly, in a graph and inside XLA.
+
+    Returns:
+      A :class:`statespace.SampleResult`, the pair of states ``[*sample_shape, ..., T, n]`` and
+      observations ``[*sample_shape, ..., T, m]``, where ``[...]`` is the batch shape of the model's
+      parameters.
+
+    Raises:
+      ValueError: an argument has the wrong type or shape, or the model has diffuse states.
+
+    Example:
+
+      >>> import statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[0.9]], [[1.0]], [[1.0]], [[0.5]], [0.0], [[2.0]])
+      >>> states, observations = ss.sample(ssm, 100, sample_shape=8, seed=1)
+      >>> print(states.shape, observations.shape)
+      (8, 100, 1) (8, 100, 1)
+    """
+    num_steps = positive_int("sample", "num_steps", num_steps)
+    _check_model(ssm, num_steps)
+    parameters = ssm.parameters()
+    m = tf.shape(ssm.observation_matrix)[-2]
+    unseen = tf.zeros([num_steps, ssm.observation_dim or m], ssm.dtype)  # has the shape to come
+    check_broadcasting(ssm, unseen)
+    lead = tf.concat([_shape(sample_shape), batch_shape(unseen, parameters)[1]], 0)
+    variates = _draw("sample", seed, lead, num_steps, parameters)
+    return SampleResult(*model_paths(_by_name(parameters), variates))
+
+
+def sample_posterior(
+    ssm,
+    y,
+    num_samples,
+    *,
+    mask=None,
+    lengths=None,
+    seed,
+    algorithm="auto",
+    on_failure="nan",
+) -> tf.Tensor:
+    """Draws paths of the states given all data, before and after: the simulation smoother.
+
+    By mean correction: with x, y+ drawn from the model without its means, ``x + E[x | y - y+]`` has
+    mean and covariance, over all times, of the states given y. One run of the smoother does it.
+
+    Reparameterised: each draw is a smooth function of data and parameters, and can be
+    differentiated for them.
+
+    Args:
+      ssm: a :class:`statespace.LinearGaussianSSM`. Diffuse states are drawn given the data too.
+      y, mask, lengths, algorithm, on_failure: as for :func:`statespace.log_likelihood`. Where
+        nothing is observed the draws are those of the model.
+      num_samples: S, a positive int.
+      seed: as for :func:`statespace.sample`.
+
+    Returns:
+      ``[S, ..., T, n]``, where ``[...]`` is the batch shape of data and parameters. A series that
+      failed is NaN in all its draws, as is a draw that overflows.
+
+    Raises:
+      ValueError, tf.errors.InvalidArgumentError: as :func:`statespace.log_likelihood`; the index of
+        a failed series has that of the draw before it.
+
+    References:
+      Durbin & Koopman, A simple and efficient simulation smoother for state space time series
+      analysis, Biometrika 89(3), 2002, sections 2.2 and 2.3.
+
+    Example:
+
+      >>> import numpy as np, statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[1.0]], [[1.0]], [[1.0]], [[1.0]], [0.0], [[10.0]])
+      >>> y = np.array([[1.0], [np.nan], [3.0]])
+      >>> paths = ss.sample_posterior(ssm, y, 1000, seed=1)
+      >>> print(paths.shape, np.round(np.mean(paths, axis=0)[:, 0], 1))
+      (1000, 3, 1) [1.4 2.  2.5]
+    """
+    op = "sample_posterior"
+    num_samples = positive_int(op, "num_samples", num_samples)
+    form, inputs = prepare(op, ssm, y, mask, lengths, algorithm, on_failure)
+    y, parameters = inputs[0], inputs[1 : len(PARAMETERS) + 1]
+    lead = tf.concat([[num_samples], batch_shape(y, parameters)[1]], 0)
+    variates = _draw(op, seed, lead, tf.shape(y)[-2], parameters)
+    paths, info = posterior_paths(form, inputs, variates)
+    return apply_on_failure(op, on_failure, info, paths)
+
+
+def posterior_paths(form, inputs, variates: Variates):
+    """States given data, ``[..., T, n]``, from given variates, and the status of each series.
+
+    For given variates it is deterministic, and affine in them: at zero the smoothed mean.
+
+    Args:
+      form, inputs: from ``prepare``.
+      variates: with the full batch shape.
+    """
+    y, parameters = inputs[0], _by_name(inputs[1 : len(PARAMETERS) + 1])
+    # What is not finite is found by the smoother where it matters; here it counts as zero, so that
+    # numbers nobody uses spoil no gradient.
+    centred = {
+        name: tf.zeros_like(x) if name in _MEANS else finite(x) for name, x in parameters.items()
+    }
+    states, observations = model_paths(centred, variates)
+    smoothed = form.smoother(y - observations, *inputs[1:])
+    paths = states + smoothed.smoothed_mean
+    failed = not_finite(paths) | not_finite(observations)  # those that overflowed as well
+    return spoil(paths, failed), tf.maximum(smoothed.info, tf.cast(failed, tf.int32))
+
+
+def model_paths(parameters, variates: Variates):
+    """States ``[..., T, n]`` and observations ``[..., T, m]`` of the model, from given variates.
+
+    Args:
+      parameters: by name.
+      variates: with the full batch shape.
+    """
+    moves = tf.shape(variates.observation)[-2] - 1
+
+    def moving(name, core_rank):
+        """A parameter of the transition, without the last step, which leads beyond the data."""
+        x = parameters[name]
+        if x.shape.rank == core_rank:
+            return x
+        # Leaves one step where the axis has no more than that.
+        cut = slice(tf.maximum(moves, 1))
+        return x[..., cut, :] if core_rank == 1 else x[..., cut, :, :]
+
+    start = parameters["initial_mean"] + _apply(parameters["initial_scale"], variates.initial)
+    noise = _apply(moving("transition_scale", 2), variates.transition)
+    noise += moving("transition_offset", 1)
+    states = _trajectory(start, moving("transition_matrix", 2), noise)[..., : moves + 1, :]
+    observations = _apply(parameters["observation_matrix"], states)
+    observations += _apply(parameters["observation_scale"], variates.observation)
+    return states, observations + parameters["observation_offset"]
+
+
+def _apply(matrix, vectors):
+    return gemm(matrix, vectors[..., tf.newaxis])[..., 0]
+
+
+def _trajectory(start, f, noise):
+    """x_0 = start, x_{t+1} = F_t x_t + noise_t for the steps of ``noise [..., T - 1, n]``."""
+    if noise.shape[-2] == 0:
+        return start[..., tf.newaxis, :]
+    if noise.shape[-2] is None:  # tf.scan takes no empty sequence of elements of unknown shape
+        missing = tf.maximum(1 - tf.shape(noise)[-2], 0)
+        noise = tf.pad(noise, [[0, 0]] * (noise.shape.rank - 2) + [[0, missing], [0, 0]])
+    noise = _time_first(noise[..., tf.newaxis])
+    varies = f.shape.rank > 2 and f.shape[-3] != 1
+    if varies:
+        f = _time_first(f)
+        f = tf.broadcast_to(f, tf.concat([tf.shape(noise)[:1], tf.shape(f)[1:]], 0))
+    elif f.shape.rank > 2:
+        f = tf.squeeze(f, -3)
+    # A loop of eager operations would take twenty times as long as that of a graph.
+    run = _compiled(native.ops() is not None) if tf.executing_eagerly() else _recursion
+    start = start[..., tf.newaxis]
+    states = tf.concat([start[tf.newaxis], run(start, f, noise, varies)], axis=0)
+    return tf.experimental.numpy.moveaxis(states, 0, -3)[..., 0]
+
+
+def _recursion(start, f, noise, varies):
+    def step(x, elements):
+        noise, f_t = elements if varies else (elements, f)
+        return with_shape(gemm(f_t, x, noise), x.shape)
+
+    return tf.scan(step, (noise, f) if varies else noise, start)
+
+
+@functools.cache
+def _compiled(_):
+    """A graph of its own with and without the compiled operations, which it would remember."""
+    return tf.function(_recursion, reduce_retracing=True)
+
+
+def _time_first(x):
+    """``[..., T, n, k]`` with T in front."""
+    return tf.experimental.numpy.moveaxis(x, -3, 0)
+
+
+def _draw(op, seed, lead, num_steps, parameters):
+    named = _by_name(parameters)
+    sizes = (
+        [tf.shape(named["initial_scale"])[-1]],
+        [tf.maximum(num_steps - 1, 0), tf.shape(named["transition_scale"])[-1]],
+        [num_steps, tf.shape(named["observation_scale"])[-1]],
+    )
+    # One named generator, for "auto" may choose another one inside XLA.
+    seeds = tf.unstack(tf.random.split(_seed(op, seed), len(sizes), alg="philox"))
+    dtype = named["initial_scale"].dtype
+    return Variates(
+        *(
+            tf.random.stateless_normal(tf.concat([lead, size], 0), key, dtype=dtype, alg="philox")
+            for size, key in zip(sizes, seeds, strict=True)
+        )
+    )
+
+
+def _seed(op, seed):
+    """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
+    try:
+        tensor = tf.convert_to_tensor(seed if tf.is_tensor(seed) else np.asarray(seed))
+    except (TypeError, ValueError):
+        tensor = None
+    if tensor is None or not tensor.dtype.is_integer or tensor.shape not in ([], [2]):
+        raise ValueError(f"{op}: seed is {seed!r}; it must be an int or two of them.")
+    tensor = tf.cast(tensor, tf.int64)
+    return tf.stack([0, tensor]) if tensor.shape.rank == 0 else tensor
+
+
+def _shape(sample_shape):
+    try:
+        shape = np.asarray(sample_shape)
+        shape = shape.astype(np.int32, casting="same_kind" if shape.size else "unsafe").ravel()
+    except (TypeError, ValueError):
+        shape = None
+    if shape is None or np.any(shape < 0):
+        raise ValueError(
+            f"sample: sample_shape is {sample_shape!r}; it must be an int or a tuple of ints, none "
+            f"negative."
+        )
+    return shape
+
+
+def _check_model(ssm, num_steps):
+    if not isinstance(ssm, LinearGaussianSSM):
+        raise ValueError(f"sample: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
+    if ssm.diffuse is not None:
+        raise ValueError(
+            "sample: the model has diffuse states, whose start has no distribution to draw from. "
+            "Build it with a proper initial_mean and initial_scale, and without diffuse; or draw "
+            "the states given data with sample_posterior."
+        )
+    for name, tensor, steps in time_axes(ssm):
+        if steps is not None and steps != num_steps:
+            raise ValueError(
+                f"sample: {name} has shape {tensor.shape}: it varies over {steps} steps, but "
+                f"num_steps is {num_steps}."
+            )
+
+
+def _by_name(parameters):
+    return {spec.name: x for spec, x in zip(PARAMETERS, parameters, strict=True)}

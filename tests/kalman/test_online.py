@@ -1,0 +1,209 @@
+"""The filter one observation at a time, against the filter of the whole series."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from kalman.models import NAMES, build, random_data, random_parameters
+
+import statespace as ss
+
+T = 6
+CASES = {  # name: (batch of the data, lead of per-step parameters, batch of initial ones, n, m, k)
+    "one series": ((), (), (), 2, 1, 2),
+    "time-varying": ((), (T,), (), 3, 2, 2),
+    "one axis of one step": ((), (1,), (), 2, 2, 1),
+    "batch, shared": ((3,), (), (), 2, 2, 1),
+    "batch, both": ((3,), (3, T), (3,), 3, 2, 3),
+    "two batch axes": ((2, 3), (3, 1), (2, 1), 2, 2, 2),
+}
+
+
+def run(ssm, y, mask=None):
+    """States after each step, and results stacked along time."""
+    online = ss.online_filter(ssm)
+    state = online.init(y.shape[:-2])
+    states, results = [state], []
+    for t in range(y.shape[-2]):
+        state, result = online.update(
+            state, y[..., t, :], None if mask is None else mask[..., t, :]
+        )
+        states.append(state)
+        results.append(result)
+    axis = len(state.info.shape)
+    return states, ss.OnlineResult(*(tf.stack(x, axis) for x in zip(*results, strict=True)))
+
+
+def close(x, expected, tolerance=1e-12):
+    np.testing.assert_allclose(x, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_equals_the_batch_filter(case):
+    batch, lead, initial, n, m, k = case
+    rng = np.random.default_rng(0)
+    ssm = build(random_parameters(rng, n, m, k=k, lead=lead, batch=initial))
+    y = random_data(rng, batch, T, m)
+    states, results = run(ssm, y)
+    expected = ss.kalman_filter(ssm, y)
+    for name in ("filtered_mean", "filtered_covariance", "innovation", "innovation_covariance"):
+        close(getattr(results, name), getattr(expected, name))
+    close(results.log_likelihood, ss.log_likelihood(ssm, y, per_step=True))
+    for t in range(T):
+        close(states[t].mean, expected.predicted_mean[..., t, :])
+        close(states[t].covariance, expected.predicted_covariance[..., t, :, :])
+        assert states[t].step == t
+    close(states[-1].log_likelihood, expected.log_likelihood)
+    np.testing.assert_array_equal(states[-1].info, expected.info)
+
+
+def test_mask_equals_nan():
+    rng = np.random.default_rng(1)
+    ssm = build(random_parameters(rng, 2, 2))
+    y = random_data(rng, (2,), T, 2)  # as many series as components: only the axes tell them apart
+    expected = run(ssm, y)[1]
+    for x, z in zip(run(ssm, np.nan_to_num(y, nan=7.0), ~np.isnan(y))[1], expected, strict=True):
+        np.testing.assert_array_equal(x, z)
+    online = ss.online_filter(ssm)
+    _, by_series = online.update(online.init([2]), np.ones((2, 2)), mask=[True, False])
+    _, by_component = online.update(
+        online.init([2]), np.ones((2, 2)), mask=[[True] * 2, [False] * 2]
+    )
+    for x, z in zip(by_series, by_component, strict=True):
+        np.testing.assert_array_equal(x, z)
+    assert by_series.log_likelihood[1] == 0.0
+
+
+def streamed(online, y):
+    """The state after all of y [B, T, m], as the variable of a loop."""
+
+    def body(t, state):
+        return t + 1, online.update(state, y[:, t])[0]
+
+    num_steps = y.shape[1]
+    start = 0, online.init(y.shape[:1])
+    loop = tf.while_loop(lambda t, _: t < num_steps, body, start, maximum_iterations=num_steps)
+    return loop[1]
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_gradients_through_a_loop(jit):
+    rng = np.random.default_rng(2)
+    parameters = random_parameters(rng, 2, 1, lead=(3,))
+    parameters["observation_matrix"] = rng.normal(size=(1, 2))  # constant beside the varying ones
+    y = tf.constant(random_data(rng, (2,), 3, 1))
+    tensors = {name: tf.constant(x) for name, x in parameters.items()}
+
+    def value_and_gradients(function, tensors, y):
+        with tf.GradientTape() as tape:
+            tape.watch([tensors, y])
+            value = function(build(tensors), y)
+        return value, *tape.gradient(value, [*tensors.values(), y])
+
+    def stream(ssm, y):
+        return streamed(ss.online_filter(ssm), y).log_likelihood
+
+    compiled = tf.function(lambda *x: value_and_gradients(stream, *x), jit_compile=jit)
+    expected = value_and_gradients(ss.log_likelihood, tensors, y)
+    for x, z in zip(compiled(tensors, y), expected, strict=True):
+        close(x, z, 1e-11)
+
+
+def test_passes_through_tensorflow():
+    rng = np.random.default_rng(9)
+    ssm, y = build(random_parameters(rng, 2, 1)), random_data(rng, (2,), 3, 1, missing=0.0)
+    y = tf.constant(y)
+    gradients = []
+    for function in (ss.log_likelihood, lambda ssm, y: run(ssm, y)[0][-1].log_likelihood):
+        with tf.GradientTape() as tape:
+            tape.watch(y)
+            value = function(ssm, y)
+        gradients.append(tape.gradient(value, y))
+    close(*gradients)
+    state = tf.function(streamed)(ss.online_filter(ssm), y)
+    assert isinstance(state, ss.OnlineState)
+    close(state.log_likelihood, ss.log_likelihood(ssm, y))
+
+
+def test_unknown_batch_shape():
+    parameters = random_parameters(np.random.default_rng(3), 2, 1)
+    y = random_data(np.random.default_rng(4), (3,), 1, 1, missing=0.0)[:, 0]
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 1], tf.float64)])
+    def first(y):
+        online = ss.online_filter(build(parameters))
+        return online.update(online.init(tf.shape(y)[:-1]), y)
+
+    online = ss.online_filter(build(parameters))
+    expected = online.update(online.init(3), y)
+    for x, z in zip(tf.nest.flatten(first(y)), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(x, z)
+
+
+def test_failure_stays_within_its_series():
+    rng = np.random.default_rng(5)
+    parameters = random_parameters(rng, 2, 1, lead=(4, T), batch=(4,))
+    y = random_data(rng, (4,), T, 1, missing=0.0)
+    parameters["observation_scale"][2, 3] = parameters["observation_matrix"][2, 3] = 0.0
+    parameters["transition_matrix"][1, 1] = np.nan  # spoils the prediction of step 2
+    states, results = run(build(parameters), y)
+    expected = ss.kalman_filter(build(parameters), y)
+    np.testing.assert_array_equal(states[-1].info, [0, 3, 4, 0])
+    np.testing.assert_array_equal(states[-1].info, expected.info)
+    close(states[-1].log_likelihood, expected.log_likelihood)
+    for x in results:
+        for series, step in ((1, 2), (2, 3)):
+            assert np.all(np.isfinite(x[series, :step]))
+            assert np.all(np.isnan(x[series, step:]))
+        assert np.all(np.isfinite(x.numpy()[[0, 3]]))
+
+
+def test_stream_longer_than_the_model():
+    ssm = build(random_parameters(np.random.default_rng(6), 2, 1, lead=(2,)))
+    online = ss.online_filter(ssm)
+    state = online.init()
+    for _ in range(2):
+        state, _ = online.update(state, [0.5])
+    message = r"update: the stream is longer .*transition_matrix varies over 2 steps"
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        online.update(state, [0.5])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        tf.function(online.update)(state, tf.constant([0.5], tf.float64))
+    xla = tf.function(online.update, jit_compile=True)
+    after, result = xla(state, tf.constant([0.5], tf.float64))
+    assert after.info == 3
+    assert np.all(np.isnan(result.filtered_mean))
+
+
+def test_float32():
+    rng = np.random.default_rng(7)
+    parameters, y = random_parameters(rng, 2, 2), random_data(rng, (2,), T, 2)
+    _, results = run(build(parameters, tf.float32), y.astype(np.float32))
+    for x, z in zip(results, run(build(parameters), y)[1], strict=True):
+        assert x.dtype == tf.float32
+        close(x, z, 1e-4)
+
+
+def test_refuses_by_name():
+    parameters = random_parameters(np.random.default_rng(8), 2, 2)
+    ssm = build(parameters)
+    online = ss.online_filter(ssm)
+    with pytest.raises(ValueError, match="online_filter: ssm is a dict"):
+        ss.online_filter(parameters)
+    with pytest.raises(ValueError, match=r"online_filter: the model has diffuse states.*proper"):
+        ss.online_filter(ss.LinearGaussianSSM(**parameters, diffuse=[True, False]))
+    for y_t, message in (
+        (0.5, r"y_t has shape \(\)"),
+        (np.zeros(3), r"y_t has shape \(3,\).*\(4, 2\)"),
+        (np.zeros((3, 2)), r"y_t has shape \(3, 2\).*\(4, 2\)"),
+        (np.zeros((1, 4, 2)), r"y_t has shape \(1, 4, 2\).*\(4, 2\)"),
+        (np.zeros(2, np.float32), "float32"),
+        ("abc", "not an array"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            online.update(online.init([4]), y_t)
+    for mask in (np.ones(4), np.ones(3, bool), np.ones((4, 3), bool)):
+        with pytest.raises(ValueError, match="mask"):
+            online.update(online.init([4]), np.zeros((4, 2)), mask)
+    uneven = {name: np.stack([x] * 3) for name, x in parameters.items() if name in NAMES[6:]}
+    with pytest.raises(ValueError, match=r"initial_mean .*do not broadcast"):
+        ss.online_filter(build(parameters | uneven)).init([2])
