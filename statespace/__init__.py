@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from statespace import native as _native
 
 if TYPE_CHECKING:
-    from statespace import config, datasets, kalman, linalg_ops, models
+    from statespace import config, datasets, distributions, kalman, linalg_ops, models
     from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
     from statespace.kalman.forecast import ForecastMoments, forecast
     from statespace.kalman.online import OnlineFilter, OnlineResult, OnlineState, online_filter
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from statespace.kalman.smoother import SmootherResult, kalman_smoother
     from statespace.ssm import LinearGaussianSSM
 
-_MODULES = ("config", "datasets", "forecasting", "kalman", "linalg_ops", "models")
+_MODULES = ("config", "datasets", "distributions", "forecasting", "kalman", "linalg_ops", "models")
 _HOME = {
     "FilterResult": "kalman.filter",
     "ForecastMoments": "kalman.forecast",
@@ -48,6 +48,7 @@ __all__ = [
     "SmootherResult",
     "config",
     "datasets",
+    "distributions",
     "forecast",
     "kalman",
     "kalman_filter",
