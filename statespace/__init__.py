@@ -11,6 +11,7 @@ from statespace import native as _native
 
 if TYPE_CHECKING:
     from statespace import config, datasets, distributions, kalman, linalg_ops, models
+    from statespace.kalman.disturbance import DisturbanceResult, disturbance_smoother
     from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
     from statespace.kalman.forecast import ForecastMoments, forecast
     from statespace.kalman.online import OnlineFilter, OnlineResult, OnlineState, online_filter
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _MODULES = ("config", "datasets", "distributions", "forecasting", "kalman", "linalg_ops", "models")
 _HOME = {
+    "DisturbanceResult": "kalman.disturbance",
     "FilterResult": "kalman.filter",
     "ForecastMoments": "kalman.forecast",
     "LinearGaussianSSM": "ssm",
@@ -28,6 +30,7 @@ _HOME = {
     "OnlineState": "kalman.online",
     "SampleResult": "kalman.sampling",
     "SmootherResult": "kalman.smoother",
+    "disturbance_smoother": "kalman.disturbance",
     "forecast": "kalman.forecast",
     "kalman_filter": "kalman.filter",
     "kalman_smoother": "kalman.smoother",
@@ -38,6 +41,7 @@ _HOME = {
 }
 
 __all__ = [
+    "DisturbanceResult",
     "FilterResult",
     "ForecastMoments",
     "LinearGaussianSSM",
@@ -49,6 +53,7 @@ __all__ = [
     "config",
     "datasets",
     "distributions",
+    "disturbance_smoother",
     "forecast",
     "kalman",
     "kalman_filter",

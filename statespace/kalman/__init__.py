@@ -1,10 +1,12 @@
 """Inference on one linear-Gaussian state-space model: filter, smoother, draws, forecast."""
 
+from statespace.kalman.disturbance import disturbance_smoother
 from statespace.kalman.filter import kalman_filter, log_likelihood
 from statespace.kalman.forecast import forecast
 from statespace.kalman.inference import ALGORITHMS
 from statespace.kalman.online import OnlineFilter, online_filter
 from statespace.kalman.results import (
+    DisturbanceResult,
     FilterResult,
     ForecastMoments,
     OnlineResult,
@@ -17,6 +19,7 @@ from statespace.kalman.smoother import kalman_smoother
 
 __all__ = [
     "ALGORITHMS",
+    "DisturbanceResult",
     "FilterResult",
     "ForecastMoments",
     "OnlineFilter",
@@ -24,6 +27,7 @@ __all__ = [
     "OnlineState",
     "SampleResult",
     "SmootherResult",
+    "disturbance_smoother",
     "forecast",
     "kalman_filter",
     "kalman_smoother",

@@ -80,7 +80,8 @@ def kalman_filter(
 
     Returns:
       A :class:`statespace.FilterResult`. ``predicted_mean[..., t, :]`` is E[x_t | y_0 .. y_{t-1}];
-      t = 0 is the prior.
+      t = 0 is the prior. With ``algorithm="square_root"`` also lower triangular factors of the
+      covariances, the scales.
 
     Raises:
       ValueError, tf.errors.InvalidArgumentError: as :func:`statespace.log_likelihood`.

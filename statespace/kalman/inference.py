@@ -4,7 +4,14 @@ import math
 
 import tensorflow as tf
 
-from statespace.kalman import covariance, parallel, reference, univariate, univariate_reference
+from statespace.kalman import (
+    covariance,
+    parallel,
+    reference,
+    square_root,
+    univariate,
+    univariate_reference,
+)
 from statespace.kalman.forms import Form
 from statespace.linalg_ops.arguments import check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
@@ -12,6 +19,7 @@ from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
 _FORMS = {
     "covariance": covariance.FORM,
+    "square_root": square_root.FORM,
     "univariate": univariate.FORM,
     "parallel": parallel.FORM,
     "reference": reference.FORM,

@@ -7,15 +7,19 @@ Operands come in the order of the compiled ops: y, then ``statespace.ssm.PARAMET
 is that of ``step.py``.
 """
 
+import functools
+
 import tensorflow as tf
 
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.step import (
+    all_finite,
     batch_shape,
     condition,
     finite,
     first_failure,
+    is_observed,
     likelihood_terms,
     predict,
     quadratic,
@@ -23,6 +27,7 @@ from statespace.kalman.step import (
 )
 from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
 from statespace.linalg_ops.failure import append_axes, spoil
+from statespace.linalg_ops.lq import lq
 from statespace.ssm import PARAMETERS
 
 
@@ -118,6 +123,55 @@ def smoother_reference(y, *parameters):
         for x, core in zip(smoothed, (1, 2, 2), strict=True)
     )
     return tf.reduce_sum(per_step, axis=-1), x, v, lag_one[..., :-1, :, :], info
+
+
+def scales_reference(y, *parameters):
+    """Lower triangular scales of the filter's covariances, by the array algorithm.
+
+    They come from LQ factorisations, not from the covariances: the gradient of ``lq`` exists at
+    singular ones too. Numbers that are not finite count as zeros.
+
+    Returns:
+      (filtered scale, predicted scale, innovation scale), as in ``FilterResult``.
+    """
+    initial_scale = parameters[-1]
+    y, constant, varying, _, covariance = prepare(y, parameters)
+    m = tf.shape(y)[-1]
+    missing = tf.linalg.diag(tf.cast(tf.math.is_nan(y[0]), y.dtype))
+
+    def side_by_side(*blocks):
+        batch = functools.reduce(tf.broadcast_dynamic_shape, [tf.shape(x)[:-2] for x in blocks])
+        wide = [tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-2:]], 0)) for x in blocks]
+        return tf.concat(wide, axis=-1)
+
+    def triangle(*blocks):
+        return lq(side_by_side(*blocks), mode="l")
+
+    def step(carry, elements):
+        scale, y_t, named = carry[0], elements[0], constant | elements[1]
+        known = all_finite(named["observation_matrix"], 1)
+        known &= all_finite(named["observation_scale"], 1)
+        f, g, h, c = (finite(named[spec.name]) for spec in PARAMETERS[:4])
+        observed = tf.cast(is_observed(y_t), y.dtype)
+        rows = side_by_side(c, broadcast_matmul(h, scale))
+        innovation_scale = triangle(tf.zeros_like(missing), rows)
+        # An unknown row is unknown throughout, those below it from its column on.
+        after = tf.cumsum(tf.cast(~known, tf.int32), axis=-1) > 0
+        unknown = ~known[..., tf.newaxis] | (after[..., tf.newaxis] & after[..., tf.newaxis, :])
+        unknown = tf.linalg.band_part(tf.cast(unknown, y.dtype), -1, 0) > 0
+        innovation_scale = tf.where(unknown, tf.constant(float("nan"), y.dtype), innovation_scale)
+        # A coordinate of its own for each missing component: its row is one of the identity.
+        top = side_by_side(tf.linalg.diag(1.0 - observed), observed[..., tf.newaxis] * rows)
+        noise = tf.zeros(tf.concat([tf.shape(scale)[:-1], [m + tf.shape(c)[-1]]], 0), y.dtype)
+        bottom = tf.concat([noise, scale], axis=-1)
+        filtered_scale = lq(tf.concat([top, bottom], axis=-2), mode="l")[..., m:, m:]
+        next_scale = triangle(broadcast_matmul(f, filtered_scale), g)
+        result = (next_scale, filtered_scale, scale, innovation_scale)
+        return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
+
+    start = triangle(initial_scale, tf.zeros_like(covariance))
+    scanned = tf.scan(step, (y, varying), (start, start, start, missing))[1:]
+    return tuple(time_after_batch(x, 2) for x in scanned)
 
 
 def prepare(y, parameters):

@@ -11,6 +11,9 @@ class FilterResult(NamedTuple):
     At a missing component the innovation is zero; the innovation covariance is that of the
     prediction, ``H P H' + R``, missing or not.
 
+    The scales are lower triangular L with L L' the covariance of that name and a non-negative
+    diagonal. Only the square-root form computes them; with the others they are None.
+
     While a state with a diffuse start has not been met by an observation, the covariances are their
     finite parts P in P + kappa B B', kappa -> infinity.
     """
@@ -23,6 +26,9 @@ class FilterResult(NamedTuple):
     innovation: tf.Tensor  # y_t - E[y_t | y_0 .. y_{t-1}], [..., T, m]
     innovation_covariance: tf.Tensor  # [..., T, m, m]
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+    filtered_scale: tf.Tensor | None = None  # [..., T, n, n]
+    predicted_scale: tf.Tensor | None = None  # [..., T, n, n]
+    innovation_scale: tf.Tensor | None = None  # [..., T, m, m]
     # int32 [...]: observations that met a diffuse state; None for a proper start
     diffuse_observations: tf.Tensor | None = None
 
@@ -37,6 +43,16 @@ class SmootherResult(NamedTuple):
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
     # int32 [...]: observations that met a diffuse state; None for a proper start
     diffuse_observations: tf.Tensor | None = None
+
+
+class DisturbanceResult(NamedTuple):
+    """Output of :func:`statespace.disturbance_smoother`; k, r: columns of the noise scales."""
+
+    state_mean: tf.Tensor  # E[q_t | y], [..., T, k]
+    state_covariance: tf.Tensor  # [..., T, k, k]
+    observation_mean: tf.Tensor  # E[r_t | y], [..., T, r]
+    observation_covariance: tf.Tensor  # [..., T, r, r]
+    info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
 
 
 class ForecastMoments(NamedTuple):

@@ -88,7 +88,7 @@ def raise_where_failed(op: str, info: tf.Tensor, reason: str, outputs):
       op: name of the operator, or of the argument it was applied to.
       info: int32 ``[...]``, 0 where the item is fine.
       reason: what a positive ``info`` counts, e.g. "is not positive definite; leading minor".
-      outputs: structure of tensors.
+      outputs: structure of tensors and None.
 
     Raises:
       tf.errors.InvalidArgumentError: names op, batch index, reason and ``info`` of the first item
@@ -107,7 +107,7 @@ def raise_where_failed(op: str, info: tf.Tensor, reason: str, outputs):
         [f"{op}: batch index", _unravel(first, tf.shape(info)), reason, flat[first : first + 1]],
     )
     with tf.control_dependencies([assertion]):
-        return tf.nest.map_structure(tf.identity, outputs)
+        return tf.nest.map_structure(lambda x: None if x is None else tf.identity(x), outputs)
 
 
 def _unravel(position, shape):

@@ -51,6 +51,16 @@ def build(parameters, dtype=tf.float64):
     return ss.LinearGaussianSSM(**{k: tf.cast(v, dtype) for k, v in parameters.items()})
 
 
+def tensors(results):
+    """The tensors of nested results: None stands where a form computes no scales."""
+    return [x for x in tf.nest.flatten(results) if x is not None]
+
+
+def floating(results):
+    """Those of floating dtype: all but the status."""
+    return [x for x in tensors(results) if x.dtype.is_floating]
+
+
 def dense(parameters, item, batch, num_steps):
     """The oracle's model of one batch item."""
     arrays = []
@@ -60,8 +70,3 @@ def dense(parameters, item, batch, num_steps):
         steps = () if name.startswith("initial") else (num_steps,)
         arrays.append(np.broadcast_to(x, (*batch, *steps, *x.shape[x.ndim - core :]))[item])
     return Model(*arrays)
-
-
-def tensors(result):
-    """What a result holds, without the fields that do not apply."""
-    return [x for x in result if x is not None]

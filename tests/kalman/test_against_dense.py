@@ -29,14 +29,20 @@ def case(request):
     return parameters, random_data(rng, batch, T, m), batch
 
 
+@pytest.fixture(params=[name for name in ss.kalman.ALGORITHMS if name != "auto"])
+def algorithm(request):
+    """Every form of the recursion: a new one inherits the tests."""
+    return request.param
+
+
 def close(x, expected, tolerance=1e-11):
     np.testing.assert_allclose(x, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_log_likelihood(case, native):
+def test_log_likelihood(case, algorithm, native):
     parameters, y, batch = case
-    total = ss.log_likelihood(build(parameters), y)
-    per_step = ss.log_likelihood(build(parameters), y, per_step=True)
+    total = ss.log_likelihood(build(parameters), y, algorithm=algorithm)
+    per_step = ss.log_likelihood(build(parameters), y, algorithm=algorithm, per_step=True)
     assert total.shape == batch
     assert per_step.shape == (*batch, T)
     for item in np.ndindex(*batch):
@@ -47,10 +53,11 @@ def test_log_likelihood(case, native):
             close(np.sum(per_step.numpy()[item][: t + 1]), oracle.log_likelihood(model, seen))
 
 
-def test_filter(case, native):
+def test_filter(case, algorithm, native):
     parameters, y, batch = case
-    result = ss.kalman_filter(build(parameters), y)
-    close(result.log_likelihood, ss.log_likelihood(build(parameters), y))
+    result = ss.kalman_filter(build(parameters), y, algorithm=algorithm)
+    total = ss.log_likelihood(build(parameters), y, algorithm=algorithm)
+    close(result.log_likelihood, total)
     assert not np.any(result.info)
     for item in np.ndindex(*batch):
         model = dense(parameters, item, batch, T)
@@ -70,10 +77,11 @@ def test_filter(case, native):
             close(result.filtered_covariance.numpy()[at], covariance[t, :, t])
 
 
-def test_smoother(case, native):
+def test_smoother(case, algorithm, native):
     parameters, y, batch = case
-    result = ss.kalman_smoother(build(parameters), y)
-    close(result.log_likelihood, ss.log_likelihood(build(parameters), y))
+    result = ss.kalman_smoother(build(parameters), y, algorithm=algorithm)
+    total = ss.log_likelihood(build(parameters), y, algorithm=algorithm)
+    close(result.log_likelihood, total)
     for item in np.ndindex(*batch):
         mean, covariance = oracle.posterior(dense(parameters, item, batch, T), y[item])
         close(result.smoothed_mean.numpy()[item], mean)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import build, dense, random_data, random_parameters, tensors
+from kalman.models import build, dense, floating, random_data, random_parameters, tensors
 from oracles import dense as oracle
 from oracles import finite_differences
 
@@ -178,8 +178,7 @@ def test_moments_are_differentiable(infer, native):
 
     def total(*arrays):
         ssm = model(parameters | dict(zip(names, arrays, strict=True)), [True, True])
-        moments = [x for x in tensors(infer(ssm, y)) if x.dtype.is_floating]
-        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in floating(infer(ssm, y))])
 
     with tf.GradientTape() as tape:
         tape.watch(arrays)

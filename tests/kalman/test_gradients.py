@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, random_data, random_parameters, tensors
+from kalman.models import NAMES, build, floating, random_data, random_parameters
 from oracles import finite_differences
 
 import statespace as ss
 
 T = 5
+
+FORMS = [name for name in ss.kalman.ALGORITHMS if name not in ("auto", "reference")]
 
 
 def setup(batch, n=3, m=2, k=2, seed=0):
@@ -128,7 +130,8 @@ def test_unknown_regressors_at_missing_rows_do_no_harm(native):
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_hessian_vector_product(graph, native):
+@pytest.mark.parametrize("algorithm", FORMS)
+def test_hessian_vector_product(algorithm, graph, native):
     parameters, y = setup((2,), 2, 1, 2)
     names = NAMES[:4]
     directions = [np.random.default_rng(4).normal(size=parameters[x].shape) for x in names]
@@ -138,7 +141,7 @@ def test_hessian_vector_product(graph, native):
         with tf.GradientTape() as tape:
             tape.watch(variables)
             model = build(parameters | dict(zip(names, variables, strict=True)))
-            value = tf.reduce_sum(ss.log_likelihood(model, y))
+            value = tf.reduce_sum(ss.log_likelihood(model, y, algorithm=algorithm))
         pairs = zip(tape.gradient(value, variables), directions, strict=True)
         return tf.add_n([tf.reduce_sum(g * d) for g, d in pairs])
 
@@ -156,13 +159,13 @@ def test_hessian_vector_product(graph, native):
 
 
 @pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
-def test_moments_are_differentiable(infer, native):
+@pytest.mark.parametrize("algorithm", FORMS)
+def test_moments_are_differentiable(algorithm, infer, native):
     parameters, y = setup((2,), 2, 1, 1)
 
     def total(ssm, y):
-        result = infer(ssm, y)
-        moments = [x for x in tensors(result) if x.dtype.is_floating]
-        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+        result = infer(ssm, y, algorithm=algorithm)
+        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in floating(result)])
 
     got = gradients(total, parameters, y)[:-1]
     arguments = [parameters[name] for name in NAMES]
@@ -186,12 +189,14 @@ def test_float32_gradient(native):
         np.testing.assert_allclose(x, z, rtol=0, atol=2e-4 * np.max(np.abs(z)))
 
 
-def test_forward_mode(native):
+@pytest.mark.parametrize("algorithm", FORMS)
+def test_forward_mode(algorithm, native):
     parameters, y = setup((), 2, 1, 1)
     scale = tf.constant(parameters["observation_scale"])
 
     def value(scale):
-        return ss.log_likelihood(build(parameters | {"observation_scale": scale}), y)
+        ssm = build(parameters | {"observation_scale": scale})
+        return ss.log_likelihood(ssm, y, algorithm=algorithm)
 
     direction = tf.ones_like(scale)
     with tf.autodiff.ForwardAccumulator(scale, direction) as accumulator:
@@ -234,9 +239,7 @@ def test_moment_gradients_equal_those_of_the_reference(infer, sizes, shared):
     def by(algorithm):
         def total(ssm, y):
             weights = np.random.default_rng(7)
-            results = [
-                x for x in tensors(infer(ssm, y, algorithm=algorithm)) if x.dtype.is_floating
-            ]
+            results = floating(infer(ssm, y, algorithm=algorithm))
             return tf.add_n([tf.reduce_sum(x * weights.normal(size=x.shape)) for x in results])
 
         return gradients(total, parameters, y)
@@ -256,8 +259,7 @@ def test_second_derivatives_of_moments(infer, native):
         with tf.GradientTape() as tape:
             tape.watch(scale)
             results = infer(build(parameters | {"transition_scale": scale}), y)
-            moments = [x for x in tensors(results) if x.dtype.is_floating]
-            value = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+            value = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in floating(results)])
         return tf.reduce_sum(tape.gradient(value, scale) * direction)
 
     with tf.GradientTape() as tape:
@@ -274,8 +276,7 @@ def test_moments_of_masked_entries_have_zero_gradient(infer, native):
     missing = np.isnan(y)
 
     def total(ssm, y):
-        moments = [x for x in tensors(infer(ssm, y)) if x.dtype.is_floating]
-        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+        return tf.add_n([tf.reduce_sum(tf.sin(x)) for x in floating(infer(ssm, y))])
 
     got = gradients(total, parameters, y)
     assert all(np.all(np.isfinite(x)) for x in got)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, random_data, random_parameters, tensors
+from kalman.models import NAMES, build, floating, random_data, random_parameters, tensors
 
 import statespace as ss
 
@@ -46,11 +46,11 @@ def test_mask_of_unknown_shape_is_read_by_its_rank(parameters, native):
         np.testing.assert_allclose(function(y, mask), expected)
 
 
-def test_nothing_observed_leaves_the_prior(parameters, native):
+def test_nothing_observed_leaves_the_prior(parameters, algorithm, native):
     y = np.full((3, T, 2), np.nan)
-    result = ss.kalman_smoother(build(parameters), y)
+    result = ss.kalman_smoother(build(parameters), y, algorithm=algorithm)
     np.testing.assert_array_equal(result.log_likelihood, np.zeros(3))
-    filtered = ss.kalman_filter(build(parameters), y)
+    filtered = ss.kalman_filter(build(parameters), y, algorithm=algorithm)
     np.testing.assert_array_equal(filtered.predicted_mean[:, 0], [parameters["initial_mean"]] * 3)
     np.testing.assert_allclose(result.smoothed_mean, filtered.predicted_mean, rtol=1e-12)
 
@@ -66,7 +66,7 @@ def test_parameters_broadcast_by_numpy_rules(infer, native):
             core = parameters[name].shape[len(lead) :]
             full[name] = np.broadcast_to(parameters[name], (2, 3, T, *core))
         got, expected = infer(build(parameters), y), infer(build(full), y)
-        for x, z in zip(tf.nest.flatten(got), tf.nest.flatten(expected), strict=True):
+        for x, z in zip(tensors(got), tensors(expected), strict=True):
             np.testing.assert_allclose(x, z, rtol=1e-12, atol=1e-12)
 
 
@@ -81,6 +81,12 @@ def test_many_models_on_one_series(native):
         np.testing.assert_allclose(together[item], ss.log_likelihood(build(one), y), rtol=1e-13)
 
 
+@pytest.fixture(params=[name for name in ss.kalman.ALGORITHMS if name != "reference"])
+def algorithm(request):
+    """Every form of the recursion, and "auto"; the reference is what ``native`` switches to."""
+    return request.param
+
+
 def failing(bad):
     """Six series of which one has no noise in anything: its innovation variance is zero."""
     rng = np.random.default_rng(4)
@@ -90,23 +96,25 @@ def failing(bad):
     return parameters, random_data(rng, (6,), T, 1, missing=0.0)
 
 
-def test_failure_stays_within_its_series(native):
+def test_failure_stays_within_its_series(algorithm, native):
     parameters, y = failing(2)
     good, _ = failing(slice(0, 0))
     for infer in (ss.kalman_filter, ss.kalman_smoother):
-        result, expected = infer(build(parameters), y), infer(build(good), y)
+        result, expected = (infer(build(x), y, algorithm=algorithm) for x in (parameters, good))
         np.testing.assert_array_equal(result.info, [0, 0, 4, 0, 0, 0])
-        for x, z in zip(tensors(result), tensors(expected), strict=True):
-            assert not x.dtype.is_floating or np.all(np.isnan(x[2]))
+        for x, z in zip(floating(result), floating(expected), strict=True):
+            assert np.all(np.isnan(x[2]))
             np.testing.assert_array_equal(np.delete(x, 2, axis=0), np.delete(z, 2, axis=0))
     for per_step in (False, True):
-        value = ss.log_likelihood(build(parameters), y, per_step=per_step).numpy()
+        value = ss.log_likelihood(
+            build(parameters), y, per_step=per_step, algorithm=algorithm
+        ).numpy()
         assert np.all(np.isnan(value[2]))
         assert np.all(np.isfinite(np.delete(value, 2, axis=0)))
 
 
 @pytest.mark.parametrize("poison", ["singular", "nan", "inf"])
-def test_unused_failure_poisons_no_gradient(poison, native):
+def test_unused_failure_poisons_no_gradient(poison, algorithm, native):
     parameters, y = failing(2 if poison == "singular" else slice(0, 0))
     if poison != "singular":
         parameters["transition_matrix"][2, 1, 0, 1] = float(poison)
@@ -115,7 +123,7 @@ def test_unused_failure_poisons_no_gradient(poison, native):
     with tf.GradientTape() as tape:
         tape.watch([shared, *variables])
         named = dict(zip(NAMES, variables, strict=True)) | {"transition_scale": shared}
-        value = ss.log_likelihood(build(named), y)
+        value = ss.log_likelihood(build(named), y, algorithm=algorithm)
         assert np.isnan(value[2])
         total = tf.reduce_sum(tf.gather(value, [0, 1, 3, 4, 5]))
     gradients = tape.gradient(total, [shared, *variables])
@@ -128,24 +136,24 @@ def test_unused_failure_poisons_no_gradient(poison, native):
             np.testing.assert_array_equal(gradient[2], 0.0, err_msg=name)
 
 
-def test_status_names_the_step_of_a_nan(native):
+def test_status_names_the_step_of_a_nan(algorithm, native):
     parameters, y = failing(slice(0, 0))
     parameters["transition_matrix"][1, 2] = np.nan  # spoils the prediction of step 3
     parameters["observation_matrix"][4, 1] = np.inf
     parameters["transition_matrix"][5, T - 1] = np.nan  # leads beyond the data: harmless
-    result = ss.kalman_filter(build(parameters), y)
+    result = ss.kalman_filter(build(parameters), y, algorithm=algorithm)
     np.testing.assert_array_equal(result.info, [0, 4, 0, 0, 2, 0])
 
 
-def test_overflow_is_a_failure(parameters, native):
+def test_overflow_is_a_failure(parameters, algorithm, native):
     y = np.zeros((3, T, 2))
     y[1, 2, 0] = 1e200
-    result = ss.kalman_filter(build(parameters), y)
+    result = ss.kalman_filter(build(parameters), y, algorithm=algorithm)
     np.testing.assert_array_equal(result.info, [0, 3, 0])
     np.testing.assert_array_equal(np.isnan(result.log_likelihood), [False, True, False])
 
 
-def test_numbers_nobody_uses_may_be_nan(native):
+def test_numbers_nobody_uses_may_be_nan(algorithm, native):
     """The transition beyond the data, and the regressors of a component never observed."""
     rng = np.random.default_rng(9)
     parameters = random_parameters(rng, 2, 2, lead=(T,))
@@ -158,9 +166,9 @@ def test_numbers_nobody_uses_may_be_nan(native):
         with tf.GradientTape() as tape:
             tape.watch(variables)
             ssm = build(dict(zip(NAMES, variables, strict=True)))
-            value = tf.reduce_sum(ss.log_likelihood(ssm, y))
-        result = ss.kalman_smoother(ssm, y)
-        return [*tape.gradient(value, variables), *result]
+            value = tf.reduce_sum(ss.log_likelihood(ssm, y, algorithm=algorithm))
+        result = ss.kalman_smoother(ssm, y, algorithm=algorithm)
+        return [*tape.gradient(value, variables), *tensors(result)]
 
     expected = run(parameters)
     parameters["observation_matrix"][1] = np.nan
@@ -190,32 +198,35 @@ def test_raise_inside_a_graph_names_the_first_failure(native):
         function(a)
 
 
-def test_raise_names_series_and_step(native):
+def test_raise_names_series_and_step(algorithm, native):
     parameters, y = failing(2)
     for infer in (ss.log_likelihood, ss.kalman_filter, ss.kalman_smoother):
         with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{infer.__name__}.*\[2\].* 4"):
-            infer(build(parameters), y, on_failure="raise")
-        function = tf.function(lambda s, y, f=infer: f(s, y, on_failure="raise"))
+            infer(build(parameters), y, algorithm=algorithm, on_failure="raise")
+        function = tf.function(
+            lambda s, y, f=infer: f(s, y, algorithm=algorithm, on_failure="raise")
+        )
         with pytest.raises(tf.errors.InvalidArgumentError, match=infer.__name__):
             function(build(parameters), y)
 
 
-def test_singular_noise_is_fine(native):
+def test_singular_noise_is_fine(algorithm, native):
     """No noise in one state, none in one observation."""
     parameters = random_parameters(np.random.default_rng(5), 3, 2, k=1)
     parameters["observation_scale"] = np.array([[0.0, 0.0], [0.0, 1.0]])
     parameters["initial_scale"] = np.diag([1.0, 1.0, 0.0])
     y = random_data(np.random.default_rng(6), (2,), T, 2)
-    result = ss.kalman_smoother(build(parameters), y)
+    result = ss.kalman_smoother(build(parameters), y, algorithm=algorithm)
     assert np.all(np.isfinite(result.smoothed_covariance))
     assert not np.any(result.info)
 
 
-def test_empty_batch_and_no_steps(parameters):
-    assert ss.log_likelihood(build(parameters), np.zeros((0, T, 2))).shape == (0,)
-    value = ss.log_likelihood(build(parameters), np.zeros((3, 0, 2)))
+def test_empty_batch_and_no_steps(parameters, algorithm):
+    empty = ss.log_likelihood(build(parameters), np.zeros((0, T, 2)), algorithm=algorithm)
+    assert empty.shape == (0,)
+    value = ss.log_likelihood(build(parameters), np.zeros((3, 0, 2)), algorithm=algorithm)
     np.testing.assert_array_equal(value, np.zeros(3))
-    result = ss.kalman_smoother(build(parameters), np.zeros((3, 0, 2)))
+    result = ss.kalman_smoother(build(parameters), np.zeros((3, 0, 2)), algorithm=algorithm)
     assert result.smoothed_mean.shape == (3, 0, 2)
     assert result.lag_one_covariance.shape == (3, 0, 2, 2)
 

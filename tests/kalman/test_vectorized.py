@@ -15,10 +15,13 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def value_and_gradients(y, parameters):
+FORMS = [name for name in ss.kalman.ALGORITHMS if name not in ("auto", "reference")]
+
+
+def value_and_gradients(y, parameters, algorithm="auto"):
     with tf.GradientTape() as tape:
         tape.watch(parameters)
-        value = ss.log_likelihood(build(parameters), y)
+        value = ss.log_likelihood(build(parameters), y, algorithm=algorithm)
         total = tf.reduce_sum(value)
     return value, tape.gradient(total, parameters)
 
@@ -26,7 +29,8 @@ def value_and_gradients(y, parameters):
 @pytest.mark.parametrize("mapped", ["data", "model", "transition_offset", "initial_scale"])
 @pytest.mark.parametrize("batch", [(), (2,)])
 @pytest.mark.parametrize("lead", [(), (4,)])
-def test_likelihood_and_gradient_equal_a_loop(mapped, batch, lead):
+@pytest.mark.parametrize("algorithm", FORMS)
+def test_likelihood_and_gradient_equal_a_loop(algorithm, mapped, batch, lead):
     """What is not mapped is shared, and its gradient is each iteration's own."""
     rng = np.random.default_rng(0)
     y = tf.constant(random_data(rng, (3, *batch), 4, 2))
@@ -37,7 +41,8 @@ def test_likelihood_and_gradient_equal_a_loop(mapped, batch, lead):
 
     def function(elements):
         data, own = elements
-        return value_and_gradients(data if mapped in ("data", "model") else y[0], shared | own)
+        data = data if mapped in ("data", "model") else y[0]
+        return value_and_gradients(data, shared | own, algorithm)
 
     elements = (y, {name: stacked[name] for name in names})
     got = tf.vectorized_map(function, elements, fallback_to_while_loop=False)
@@ -49,7 +54,8 @@ def test_likelihood_and_gradient_equal_a_loop(mapped, batch, lead):
 
 
 @pytest.mark.parametrize("graph", [False, True])
-def test_jacobian_of_the_likelihoods(graph, caplog):
+@pytest.mark.parametrize("algorithm", FORMS)
+def test_jacobian_of_the_likelihoods(algorithm, graph, caplog):
     rng = np.random.default_rng(1)
     y = tf.constant(random_data(rng, (3,), 4, 2))
     parameters = {k: tf.constant(v) for k, v in random_parameters(rng, 3, 2).items()}
@@ -57,13 +63,13 @@ def test_jacobian_of_the_likelihoods(graph, caplog):
     def jacobian(parameters):
         with tf.GradientTape() as tape:
             tape.watch(parameters)
-            value = ss.log_likelihood(build(parameters), y)
+            value = ss.log_likelihood(build(parameters), y, algorithm=algorithm)
         return tape.jacobian(value, parameters)
 
     with caplog.at_level(logging.WARNING, logger="tensorflow"):
         got = (tf.function(jacobian) if graph else jacobian)(parameters)
     assert "while_loop" not in caplog.text
     for item in range(3):
-        _, expected = value_and_gradients(y[item], parameters)
+        _, expected = value_and_gradients(y[item], parameters, algorithm)
         for name in NAMES:
             np.testing.assert_allclose(got[name][item], expected[name], rtol=1e-10, atol=1e-10)

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from contracts.operators import OPERATORS
+from kalman.models import floating
 
 import statespace as ss
 from statespace import native
+
+FORMS = [name for name in ss.kalman.ALGORITHMS if name not in ("auto", "reference")]
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +63,13 @@ def _public_calls(rng, dtype):
     y = _random(rng, dtype, 2, 7, 2).numpy()
     y[0, 3, 0] = np.nan
     y = tf.constant(y)
-    yield lambda: ss.log_likelihood(ssm, y), [y, *ssm.parameters()]
-    yield lambda: ss.log_likelihood(ssm, y, per_step=True), [y, *ssm.parameters()]
-    yield lambda: ss.kalman_filter(ssm, y), []  # the gradients of these two are no ops of the table
-    yield lambda: ss.kalman_smoother(ssm, y), []
+    for algorithm in FORMS:
+        kind = {"algorithm": algorithm}
+        yield lambda x=kind: ss.log_likelihood(ssm, y, **x), [y, *ssm.parameters()]
+        yield lambda x=kind: ss.log_likelihood(ssm, y, per_step=True, **x), [y, *ssm.parameters()]
+        # The gradients of these two are no ops of the table.
+        yield lambda x=kind: ss.kalman_filter(ssm, y, **x), []
+        yield lambda x=kind: ss.kalman_smoother(ssm, y, **x), []
 
 
 class _Recorder:
@@ -105,7 +111,7 @@ def recorded(monkeypatch, request):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             outputs = function()
-        tape.gradient([x for x in tf.nest.flatten(outputs) if x.dtype.is_floating], inputs)
+        tape.gradient(floating(outputs), inputs)
     return recorder.calls
 
 

@@ -28,8 +28,8 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 // L'^-1 X for X[m, n].
-template <class V, class N, class M>
-inline void unwhiten(N n, M m, const KalmanUpdate<V>& update, const V* x, V* out) {
+template <class V, class N, class M, class Update>
+inline void unwhiten(N n, M m, const Update& update, const V* x, V* out) {
   for (int i = m - 1; i >= 0; --i) {
     for (int j = 0; j < n; ++j) out[i * n + j] = x[i * n + j];
     for (int k = i + 1; k < m; ++k) {
@@ -43,10 +43,10 @@ inline void unwhiten(N n, M m, const KalmanUpdate<V>& update, const V* x, V* out
 }
 
 // Gain and weighted innovation of an update, K' = S^-1 H P [m, n] and e = S^-1 v [m].
-template <class V, class N, class M>
-inline void kalman_gain(N n, M m, const KalmanUpdate<V>& update, V* gain, V* weight) {
-  unwhiten(n, m, update, update.w, gain);
-  unwhiten(Fixed<1>(), m, update, update.z, weight);
+template <class V, class N, class M, class Update>
+inline void kalman_gain(N n, M m, const Update& update, V* gain, V* weight) {
+  unwhiten<V>(n, m, update, update.w, gain);
+  unwhiten<V>(Fixed<1>(), m, update, update.z, weight);
 }
 
 // Cotangents of one step's parameters and data; each entry is added to.

@@ -8,12 +8,17 @@ namespace statespace {
   "observation_matrix[T?,m,n] observation_scale[T?,m,r] transition_offset[T?,n] " \
   "observation_offset[T?,m] initial_mean[n] initial_scale[n,p]"
 
-// The cotangents of all of it.
-#define STATESPACE_MODEL_BARS                                                                \
-  "y_bar=y transition_matrix_bar=transition_matrix transition_scale_bar=transition_scale "   \
-  "observation_matrix_bar=observation_matrix observation_scale_bar=observation_scale "       \
-  "transition_offset_bar=transition_offset observation_offset_bar=observation_offset "       \
+#define STATESPACE_MODEL_GRADIENT                                                          \
+  "y_bar=y transition_matrix_bar=transition_matrix transition_scale_bar=transition_scale " \
+  "observation_matrix_bar=observation_matrix observation_scale_bar=observation_scale "     \
+  "transition_offset_bar=transition_offset observation_offset_bar=observation_offset "     \
   "initial_mean_bar=initial_mean initial_scale_bar=initial_scale"
+#define STATESPACE_FILTERED                                                             \
+  "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] " \
+  "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32"
+#define STATESPACE_SMOOTHED                                         \
+  "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] " \
+  "lag_one_covariance[T-1,n,n] info[]:int32"
 
 const OpDeclaration kDeclarations[] = {
     {"StatespaceCholesky", "a[n,n]", "l[n,n] info[]:int32", "", ""},
@@ -77,41 +82,40 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32", "",
      ""},
     {"StatespaceKalmanLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL,
-     STATESPACE_MODEL_BARS, "", ""},
-    {"StatespaceKalmanFilter", STATESPACE_MODEL,
-     "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] "
-     "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32",
-     "", ""},
-    {"StatespaceKalmanSmoother", STATESPACE_MODEL,
-     "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] lag_one_covariance[T-1,n,n] "
-     "info[]:int32",
-     "", ""},
+     STATESPACE_MODEL_GRADIENT, "", ""},
+    {"StatespaceKalmanFilter", STATESPACE_MODEL, STATESPACE_FILTERED, "", ""},
+    {"StatespaceKalmanSmoother", STATESPACE_MODEL, STATESPACE_SMOOTHED, "", ""},
     {"StatespaceKalmanFilterGrad",
      "log_likelihood_bar[] filtered_mean_bar[T,n] filtered_covariance_bar[T,n,n] "
      "predicted_mean_bar[T,n] predicted_covariance_bar[T,n,n] innovation_bar[T,m] "
      "innovation_covariance_bar[T,m,m] " STATESPACE_MODEL,
-     STATESPACE_MODEL_BARS, "", ""},
+     STATESPACE_MODEL_GRADIENT, "", ""},
     // The lag-one covariances' cotangents have one step more than they, which counts for nothing.
     {"StatespaceKalmanSmootherGrad",
      "log_likelihood_bar[] smoothed_mean_bar[T,n] smoothed_covariance_bar[T,n,n] "
      "lag_one_covariance_bar[T,n,n] " STATESPACE_MODEL,
-     STATESPACE_MODEL_BARS, "", ""},
+     STATESPACE_MODEL_GRADIENT, "", ""},
     // The same in univariate form; diffuse is 1 for the states with an exact diffuse start, else 0.
     {"StatespaceKalmanUnivariateLogLikelihood", STATESPACE_MODEL " diffuse[n]",
      "log_likelihood[] info[]:int32 diffuse_observations[]:int32", "", ""},
     {"StatespaceKalmanUnivariateLogLikelihoodPerStep", STATESPACE_MODEL " diffuse[n]",
      "log_likelihood[T] info[]:int32 diffuse_observations[T]:int32", "", ""},
     {"StatespaceKalmanUnivariateLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL " diffuse[n]",
-     STATESPACE_MODEL_BARS, "", ""},
+     STATESPACE_MODEL_GRADIENT, "", ""},
     {"StatespaceKalmanUnivariateFilter", STATESPACE_MODEL " diffuse[n]",
-     "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] "
-     "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32 "
-     "diffuse_observations[]:int32",
-     "", ""},
+     STATESPACE_FILTERED " diffuse_observations[]:int32", "", ""},
     {"StatespaceKalmanUnivariateSmoother", STATESPACE_MODEL " diffuse[n]",
-     "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] lag_one_covariance[T-1,n,n] "
-     "info[]:int32 diffuse_observations[]:int32",
+     STATESPACE_SMOOTHED " diffuse_observations[]:int32", "", ""},
+    {"StatespaceKalmanSquareRootLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32",
      "", ""},
+    {"StatespaceKalmanSquareRootLogLikelihoodPerStep", STATESPACE_MODEL,
+     "log_likelihood[T] info[]:int32", "", ""},
+    {"StatespaceKalmanSquareRootLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL,
+     STATESPACE_MODEL_GRADIENT, "", ""},
+    {"StatespaceKalmanSquareRootFilter", STATESPACE_MODEL,
+     STATESPACE_FILTERED " filtered_scale[T,n,n] predicted_scale[T,n,n] innovation_scale[T,m,m]",
+     "", ""},
+    {"StatespaceKalmanSquareRootSmoother", STATESPACE_MODEL, STATESPACE_SMOOTHED, "", ""},
 };
 
 const int kNumDeclarations = sizeof kDeclarations / sizeof kDeclarations[0];

@@ -6,8 +6,9 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanGradientKernels[] = {
-    {"StatespaceKalmanLogLikelihoodGrad", run_gradient<float, KalmanGradientOp>,
-     run_gradient<double, KalmanGradientOp>},
+    {"StatespaceKalmanLogLikelihoodGrad",
+     run_gradient<float, float, KalmanGradientOp<CovarianceGradient>>,
+     run_gradient<double, double, KalmanGradientOp<CovarianceGradient>>},
     {nullptr, nullptr, nullptr},
 };
 

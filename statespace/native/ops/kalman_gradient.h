@@ -27,8 +27,6 @@ struct GradientTarget {
 template <class V>
 class ModelCotangents {
  public:
-  using T = ScalarOf<V>;
-
   static int64_t work_size(const Operand* operands) {
     int64_t size = 0;
     for (int i = 0; i < kNumModelOperands; ++i) size += operands[i].core_size;
@@ -58,14 +56,12 @@ class ModelCotangents {
     }
   }
 
-  // Writes all others, given those of the first predicted moments, r[n] and cov[n, n].
-  template <class N>
-  void flush_rest(N n, const V* r, const V* cov, const V* initial_scale, int columns) {
-    // d <N, S S'> = <2 N S, dS>.
-    V* const scale_bar = bars_[kInitialScale];
-    multiply(n, columns, n, rows(cov, n), rows(initial_scale, columns), scale_bar);
-    for (int64_t i = 0; i < int64_t{n} * columns; ++i) scale_bar[i] = scale_bar[i] + scale_bar[i];
-    for (int i = 0; i < n; ++i) bars_[kInitialMean][i] = r[i];
+  // Where the first state's go.
+  V* mean() const { return bars_[kInitialMean]; }
+  V* scale() const { return bars_[kInitialScale]; }
+
+  // Writes all others.
+  void flush_rest() {
     for (int i = kY; i < kNumModelOperands; ++i) {
       if (operands_[i].step_stride == 0) flush(static_cast<ModelOperand>(i), 0);
     }
@@ -82,9 +78,13 @@ class ModelCotangents {
       store(target.output, group_, step, cotangent);
     } else {
       for (int lane = 0; lane < group_.count; ++lane) {
-        T* const dst =
-            target.output.item<T>(group_.first + lane) + step * target.output.step_stride;
-        for (int64_t i = 0; i < count; ++i) dst[i] += get_lane(cotangent[i], lane);
+        with_numbers<V>(target.output, group_.first + lane, [&](auto* dst) {
+          using T = std::remove_pointer_t<decltype(dst)>;
+          dst += step * target.output.step_stride;
+          for (int64_t i = 0; i < count; ++i) {
+            dst[i] += static_cast<T>(get_lane(cotangent[i], lane));
+          }
+        });
       }
     }
     set_zero(count, cotangent);
@@ -118,53 +118,108 @@ inline V fill_of_failed(const Operand* cotangents, int count, const Group<V>& gr
   return fill;
 }
 
+// Cotangents of the first state's scale from those of its covariance: d <N, S S'> = <2 N S, dS>.
+template <class V, class N>
+inline void start_adjoint(N n, int columns, const V* cov, const V* initial_scale, V* scale_bar) {
+  multiply(n, columns, n, rows(cov, n), rows(initial_scale, columns), scale_bar);
+  for (int i = 0; i < n * columns; ++i) scale_bar[i] = scale_bar[i] + scale_bar[i];
+}
+
+// The way back in covariance form; every form has a class like this one. It carries the cotangents
+// of the next predicted mean and covariance.
+template <class V, class N, class M>
+class CovarianceBackward {
+ public:
+  using Run = KalmanRun<V, N, M, CovarianceStep>;
+
+  CovarianceBackward(Run& run, N n, M m, V* memory) : run_(run), n_(n), m_(m) {
+    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+    r_ = take(n), cov_ = take(n * n), work_ = memory;
+    set_zero(n, r_);
+    set_zero(n * n, cov_);
+  }
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n');
+    return kalman_adjoint_work_size(n, call.size('m')) + n + n * n;
+  }
+
+  // Undoes a step that started from the predicted mean and spread. `last`: no prediction followed.
+  void undo(bool /*last*/, const V* a, const V* spread, const V& weight,
+            const KalmanCotangents<V>& bar) {
+    undo(a, spread, weight, nullptr, bar);
+  }
+  // moments: cotangents of the step's other outputs, or null.
+  void undo(const V* a, const V* spread, const V& weight, const KalmanMomentCotangents<V>* moments,
+            const KalmanCotangents<V>& bar) {
+    kalman_adjoint(n_, m_, run_.noise(), run_.observation_noise(), run_.model(), run_.update(), a,
+                   spread, weight, moments, r_, cov_, bar, work_);
+  }
+  V* covariance_bar() const { return cov_; }  // of the next predicted one
+
+  // Writes the cotangents of the first state's mean and scale.
+  void finish(V* mean_bar, V* scale_bar) {
+    start_adjoint(n_, run_.initial_noise(), cov_, run_.initial_scale(), scale_bar);
+    for (int i = 0; i < n_; ++i) mean_bar[i] = r_[i];
+  }
+
+ private:
+  const Run& run_;
+  N n_;
+  M m_;
+  V *r_, *cov_, *work_;
+};
+
+// The covariance form, with its way back.
+struct CovarianceGradient : CovarianceForm {
+  template <class V, class N, class M>
+  using Backward = CovarianceBackward<V, N, M>;
+};
+
 // One group of series: forward with a tape, then backward.
+template <class F>
 struct KalmanGradientOp {
+  using Form = F;
   static constexpr bool kUnrolled = true;
 
   template <class V, class N, class M>
   static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
                       M m) {
-    using Run = KalmanRun<V, N, M>;
+    using Run = KalmanRun<V, N, M, Form::template Step>;
+    using Backward = typename Form::template Backward<V, N, M>;
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
-    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+    const int64_t num_steps = call.size('T');
     const int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
-                         kalman_adjoint_work_size(n, m) + n + square +
-                         ModelCotangents<V>::work_size(operands);
+                         ModelCotangents<V>::work_size(operands) + Backward::work_size(call);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
-    V* const r = take(n);
-    V* const cov = take(square);
-    V* const work = take(kalman_adjoint_work_size(n, m));
+    V* const cotangents = take(ModelCotangents<V>::work_size(operands));
 
     const V info = run.forward([&](int64_t step) { tape.record(step, run); });
     if (num_steps == 0) return;
-    ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
-                            fill_of_failed(&weights, 1, group, num_steps, work));
-    set_zero(n, r);
-    set_zero(square, cov);
+    V weight = V();
+    const V fill = fill_of_failed(&weights, 1, group, num_steps, &weight);
+    ModelCotangents<V> bars(operands, targets, group, cotangents, info != V(), fill);
+    Backward backward(run, n, m, memory);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
-      run.repeat_update(step, tape.mean(step), tape.covariance(step));
-      V weight = V();
+      run.repeat_update(step, tape.mean(step), tape.spread(step));
       load(weights, group, step, &weight);
-      kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), run.update(),
-                     tape.mean(step), tape.covariance(step), weight,
-                     static_cast<const KalmanMomentCotangents<V>*>(nullptr), r, cov, bars.step(),
-                     work);
+      backward.undo(step == num_steps - 1, tape.mean(step), tape.spread(step), weight, bars.step());
       bars.flush_step(step);
     }
-    bars.flush_rest(n, r, cov, run.initial_scale(), run.initial_noise());
+    backward.finish(bars.mean(), bars.scale());
+    bars.flush_rest();
   }
 };
 
 // Runs Op::compute(call, targets, group, n, m) over all groups of series. The gradients of the
 // model's operands are the first outputs.
-template <class T, class Op>
+// T: what the operands hold; Compute: what the recursion computes with.
+template <class T, class Compute, class Op>
 void run_gradient(const Call& call) {
-  const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
+  const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<Compute>> : 1;
   const int64_t groups = (call.batch + width - 1) / width;
   // The first chunk adds into the outputs themselves, each other one into a copy.
   int64_t copy_size = 0;
@@ -202,7 +257,8 @@ void run_gradient(const Call& call) {
       }
       const int64_t begin = c.groups * chunk / c.chunks * c.width;
       const int64_t end = c.groups * (chunk + 1) / c.chunks * c.width;
-      for_each_series<T>(c.call, begin, end < c.call.batch ? end : c.call.batch, [&](auto group) {
+      const int64_t last = end < c.call.batch ? end : c.call.batch;
+      for_each_series<Compute, typename Op::Form>(c.call, begin, last, [&](auto group) {
         if constexpr (Op::kUnrolled) {
           with_model_sizes<typename decltype(group)::Value>(
               c.call, [&](auto n, auto m) { Op::compute(c.call, targets, group, n, m); });

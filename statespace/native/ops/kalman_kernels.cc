@@ -6,8 +6,9 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanKernels[] = {
-    series_entry<KalmanLogLikelihoodOp<false>>("StatespaceKalmanLogLikelihood"),
-    series_entry<KalmanLogLikelihoodOp<true>>("StatespaceKalmanLogLikelihoodPerStep"),
+    series_entry<KalmanLogLikelihoodOp<false, CovarianceForm>>("StatespaceKalmanLogLikelihood"),
+    series_entry<KalmanLogLikelihoodOp<true, CovarianceForm>>(
+        "StatespaceKalmanLogLikelihoodPerStep"),
     series_entry<KalmanFilterOp>("StatespaceKalmanFilter"),
     series_entry<KalmanSmootherOp>("StatespaceKalmanSmoother"),
     {nullptr, nullptr, nullptr},

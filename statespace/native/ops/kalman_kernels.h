@@ -50,11 +50,20 @@ inline void with_model_sizes(const Call& call, F&& f) {
 }
 
 // for_each_group over series begin ... end - 1. A single series of an unrolled model
-// is still fastest in a vector, whose other lanes idle.
-template <class T, class Body>
+// is still fastest in a vector, whose other lanes idle; so it must be, for a batch to equal its
+// members to the last bit, in forms with `kSumsByLanes`, which sum in another order without lanes.
+template <class T, class Form, class Body>
 inline void for_each_series(const Call& call, int64_t begin, int64_t end, Body&& body) {
-  for_each_group<T>(begin, end, kalman_in_lanes(call), kalman_unrolled(call), body);
+  const bool even_single = Form::kSumsByLanes || kalman_unrolled(call);
+  for_each_group<T>(begin, end, kalman_in_lanes(call), even_single, body);
 }
+
+// The covariance form, as the ops below take a form: the arithmetic of its steps.
+struct CovarianceForm {
+  static constexpr bool kSumsByLanes = false;
+  template <class V, class N, class M>
+  using Step = CovarianceStep<V, N, M>;
+};
 
 // Runs Op::compute(call, group) over all groups of series.
 template <class T, class Op>
@@ -64,7 +73,8 @@ void run_series(const Call& call) {
     const Call& c = *static_cast<const Call*>(opaque);
     const int64_t step = kalman_in_lanes(c) ? kLanes<Vector<T>> : 1;
     const int64_t last = end * step < c.batch ? end * step : c.batch;
-    for_each_series<T>(c, begin * step, last, [&c](auto group) { Op::compute(c, group); });
+    for_each_series<T, typename Op::Form>(c, begin * step, last,
+                                          [&c](auto group) { Op::compute(c, group); });
   };
   parallel_for((call.batch + width - 1) / width, kalman_cost(call), range, &call);
 }
@@ -75,12 +85,13 @@ constexpr KernelEntry series_entry(const char* name) {
   return {name, run_series<float, Op>, run_series<double, Op>};
 }
 
-template <bool per_step>
+template <bool per_step, class F>
 struct KalmanLogLikelihoodOp {
+  using Form = F;
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
     with_model_sizes<V>(call, [&](auto n, auto m) {
-      using Run = KalmanRun<V, decltype(n), decltype(m)>;
+      using Run = KalmanRun<V, decltype(n), decltype(m), Form::template Step>;
       V* const memory = static_cast<V*>(scratch(Run::work_size(call) * sizeof(V)));
       Run run(call, call.inputs, group, n, m, memory);
       LogDensity<V> total;
@@ -106,6 +117,7 @@ struct KalmanLogLikelihoodOp {
 
 // Filter and smoother write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
 struct KalmanFilterOp {
+  using Form = CovarianceForm;
   enum Output {
     kTotal,
     kFilteredMean,
@@ -133,7 +145,7 @@ struct KalmanFilterOp {
       store(call.outputs[kFilteredMean], group, step, update.a);
       store(call.outputs[kFilteredCovariance], group, step, update.p);
       store(call.outputs[kMean], group, step, run.mean());
-      store(call.outputs[kCovariance], group, step, run.covariance());
+      store(call.outputs[kCovariance], group, step, run.spread());
       store(call.outputs[kInnovation], group, step, update.v);
       store(call.outputs[kInnovationCovariance], group, step, s);
     });
@@ -145,6 +157,7 @@ struct KalmanFilterOp {
 };
 
 struct KalmanSmootherOp {
+  using Form = CovarianceForm;
   enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo };
 
   template <class V>
@@ -172,8 +185,8 @@ struct KalmanSmootherOp {
     set_zero(square, cov);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
       const bool last = step == num_steps - 1;
-      run.repeat_update(step, tape.mean(step), tape.covariance(step));
-      const V* const next = tape.covariance(last ? step : step + 1);
+      run.repeat_update(step, tape.mean(step), tape.spread(step));
+      const V* const next = tape.spread(last ? step : step + 1);
       kalman_smooth(n, m, run.model(), run.update(), next, r, cov, moments, work);
       store(call.outputs[kMean], group, step, moments.mean);
       store(call.outputs[kCovariance], group, step, moments.covariance);

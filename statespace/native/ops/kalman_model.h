@@ -17,8 +17,8 @@ enum ModelOperand { kY, kF, kG, kH, kC, kB, kD, kInitialMean, kInitialScale, kNu
 template <class V>
 class LogDensity {
  public:
-  template <class M>
-  void add(M m, const KalmanUpdate<V>& update) {
+  template <class M, class Update>
+  void add(M m, const Update& update) {
     for (int i = 0; i < m; ++i) {
       add(update.observed[i], update.l[i * m + i], update.z[i] * update.z[i]);
     }
@@ -42,8 +42,52 @@ class LogDensity {
   CompensatedSum<V> squares_;
 };
 
-// The recursion of one group of series.
+// The arithmetic of the covariance form: what it carries beside the predicted mean, its "spread",
+// is the predicted covariance [n, n]. Every form has a class like this one.
 template <class V, class N, class M>
+class CovarianceStep {
+ public:
+  CovarianceStep(const Call& call, N n, M m, V* memory)
+      : n_(n),
+        m_(m),
+        noise_(static_cast<int>(call.size('k'))),
+        observation_noise_(static_cast<int>(call.size('r'))),
+        initial_noise_(static_cast<int>(call.size('p'))),
+        work_(place(update_, memory, n, m)) {}
+
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n');
+    return kalman_update_size(n, call.size('m')) + n * n;
+  }
+
+  void start(const V* initial_scale, V* spread) {
+    noise_covariance<Part::kAll>(n_, initial_noise_, initial_scale, spread);
+  }
+  // The transition's, or the observation's, scale has been loaded.
+  void prepare_transition_noise(const KalmanParameters<V>& model) {
+    noise_covariance<Part::kAll>(n_, noise_, model.g, model.q);
+  }
+  void prepare_observation_noise(const KalmanParameters<V>& model) {
+    noise_covariance<Part::kLower>(m_, observation_noise_, model.c, model.r);
+  }
+  void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
+    kalman_update(n_, m_, model, y, a, spread, update_);
+  }
+  void predict(const KalmanParameters<V>& model, V* a, V* spread) {
+    kalman_predict(n_, model, update_.a, update_.p, a, spread, work_);
+  }
+  const KalmanUpdate<V>& result() const { return update_; }
+
+ private:
+  N n_;
+  M m_;
+  int noise_, observation_noise_, initial_noise_;
+  KalmanUpdate<V> update_;
+  V* work_;
+};
+
+// The recursion of one group of series, in the form whose arithmetic is Step.
+template <class V, class N, class M, template <class, class, class> class Step = CovarianceStep>
 class KalmanRun {
  public:
   // operands: y and the model's parameters. memory: work_size() numbers.
@@ -55,18 +99,18 @@ class KalmanRun {
         initial_noise_(static_cast<int>(call.size('p'))),
         num_steps_(call.size('T')),
         operands_(operands),
-        group_(group) {
-    memory = place(model_, memory, n, m, noise_, observation_noise_);
-    memory = place(update_, memory, n, m);
+        group_(group),
+        step_(call, n, m, memory) {
+    memory = place(model_, memory + step_.work_size(call), n, m, noise_, observation_noise_);
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
-    y_ = take(m), a_ = take(n), p_ = take(n * n), work_ = take(n * n);
+    y_ = take(m), a_ = take(n), spread_ = take(n * n);
     initial_scale_ = take(n * initial_noise_);
   }
 
   static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
-    return kalman_parameters_size(n, m, call.size('k'), call.size('r')) + kalman_update_size(n, m) +
-           m + n + 2 * n * n + n * call.size('p');
+    return kalman_parameters_size(n, m, call.size('k'), call.size('r')) +
+           Step<V, N, M>::work_size(call) + m + n + n * n + n * call.size('p');
   }
 
   // Runs the filter; after each update calls on_update(step). Returns the status per lane as a
@@ -74,25 +118,23 @@ class KalmanRun {
   template <class OnUpdate>
   V forward(OnUpdate&& on_update) {
     V info = V();
-    load_start(a_, p_);
+    load_start(a_, spread_);
     for (int64_t step = 0; step < num_steps_; ++step) {
       load_step(step, step == 0);
-      kalman_update(n_, m_, model_, y_, a_, p_, update_);
-      const Mask<V> first_failure = mask_and(mask_not(update_.ok), info == V());
+      step_.update(model_, y_, a_, spread_);
+      const Mask<V> first_failure = mask_and(mask_not(update().ok), info == V());
       info = select<V>(first_failure, splat<V>(static_cast<ScalarOf<V>>(step + 1)), info);
       on_update(step);
-      if (step + 1 < num_steps_) {
-        kalman_predict(n_, model_, update_.a, update_.p, a_, p_, work_);
-      }
+      if (step + 1 < num_steps_) step_.predict(model_, a_, spread_);
     }
     return info;
   }
 
-  // Moments of the first state.
-  void load_start(V* mean, V* covariance) {
+  // The first state's mean and spread.
+  void load_start(V* mean, V* spread) {
     load(operands_[kInitialMean], group_, 0, mean);
     load(operands_[kInitialScale], group_, 0, initial_scale_);
-    noise_covariance<Part::kAll>(n_, initial_noise_, initial_scale_, covariance);
+    step_.start(initial_scale_, spread);
   }
 
   // Loads the parameters and data of a step; those that do not vary only the first time.
@@ -103,16 +145,10 @@ class KalmanRun {
       return wanted;
     };
     load(operands_[kY], group_, step, y_);
-    if (fresh(kF, model_.f)) {
-      for (int i = 0; i < n_; ++i) {
-        for (int j = 0; j < n_; ++j) model_.f_transpose[j * n_ + i] = model_.f[i * n_ + j];
-      }
-    }
-    if (fresh(kG, model_.g)) noise_covariance<Part::kAll>(n_, noise_, model_.g, model_.q);
+    if (fresh(kF, model_.f)) transpose_transition();
+    if (fresh(kG, model_.g)) step_.prepare_transition_noise(model_);
     fresh(kH, model_.h);
-    if (fresh(kC, model_.c)) {
-      noise_covariance<Part::kLower>(m_, observation_noise_, model_.c, model_.r);
-    }
+    if (fresh(kC, model_.c)) step_.prepare_observation_noise(model_);
     fresh(kB, model_.b);
     fresh(kD, model_.d);
   }
@@ -122,9 +158,9 @@ class KalmanRun {
   // Numbers that are not finite are cleared first: where the series did not fail they belong to
   // missing components (an unknown regressor, say) or to the transition beyond the data, and the
   // products of the way back would carry them on, since zero times NaN is NaN.
-  void repeat_update(int64_t step, const V* a, const V* p) {
+  void repeat_update(int64_t step, const V* a, const V* spread) {
     reload_step(step);
-    kalman_update(n_, m_, model_, y_, a, p, update_);
+    step_.update(model_, y_, a, spread);
   }
   void reload_step(int64_t step) {
     const bool last = step == num_steps_ - 1;
@@ -132,20 +168,23 @@ class KalmanRun {
     if (last || operands_[kH].step_stride != 0) clear_not_finite(m_ * n_, model_.h);
     if (last || operands_[kC].step_stride != 0) {
       clear_not_finite(m_ * observation_noise_, model_.c);
-      clear_not_finite(m_ * m_, model_.r);
+      step_.prepare_observation_noise(model_);
     }
     if (last) {
       clear_not_finite(n_ * n_, model_.f);
-      clear_not_finite(n_ * n_, model_.f_transpose);
+      transpose_transition();
       clear_not_finite(n_ * noise_, model_.g);
     }
   }
+  // The prediction that followed, likewise; the moments it gives are those of the step after.
+  void repeat_prediction() { step_.predict(model_, a_, spread_); }
 
   const KalmanParameters<V>& model() const { return model_; }
   const V* data() const { return y_; }  // of the step
-  const KalmanUpdate<V>& update() const { return update_; }
-  const V* mean() const { return a_; }        // predicted
-  const V* covariance() const { return p_; }  // predicted
+  const Step<V, N, M>& step() const { return step_; }
+  const auto& update() const { return step_.result(); }
+  const V* mean() const { return a_; }         // predicted
+  const V* spread() const { return spread_; }  // predicted
   const V* initial_scale() const { return initial_scale_; }
   int noise() const { return noise_; }
   int observation_noise() const { return observation_noise_; }
@@ -155,6 +194,11 @@ class KalmanRun {
   static void clear_not_finite(int count, V* x) {
     for (int i = 0; i < count; ++i) x[i] = select<V>(is_finite(x[i]), x[i], V());
   }
+  void transpose_transition() {
+    for (int i = 0; i < n_; ++i) {
+      for (int j = 0; j < n_; ++j) model_.f_transpose[j * n_ + i] = model_.f[i * n_ + j];
+    }
+  }
 
   N n_;
   M m_;
@@ -162,9 +206,9 @@ class KalmanRun {
   int64_t num_steps_;
   const Operand* operands_;
   Group<V> group_;
+  Step<V, N, M> step_;
   KalmanParameters<V> model_;
-  KalmanUpdate<V> update_;
-  V *y_, *a_, *p_, *work_, *initial_scale_;
+  V *y_, *a_, *spread_, *initial_scale_;
 };
 
 // The predicted moments of every step, for the way back.
@@ -175,23 +219,24 @@ struct Tape {
 
   static int64_t size(int64_t num_steps, int64_t n) { return num_steps * (n + n * n); }
   V* mean(int64_t step) const { return data + step * (n + n * n); }
-  V* covariance(int64_t step) const { return mean(step) + n; }
+  V* spread(int64_t step) const { return mean(step) + n; }
 
   template <class Run>
   void record(int64_t step, const Run& run) const {
     for (int64_t i = 0; i < n; ++i) mean(step)[i] = run.mean()[i];
-    for (int64_t i = 0; i < n * n; ++i) covariance(step)[i] = run.covariance()[i];
+    for (int64_t i = 0; i < n * n; ++i) spread(step)[i] = run.spread()[i];
   }
 };
 
 // NaN in every number of the lanes' items that failed.
 template <class V>
 inline void spoil(const Operand& operand, const Group<V>& group, const V& info) {
-  using T = ScalarOf<V>;
   for (int lane = 0; lane < group.count; ++lane) {
-    if (get_lane(info, lane) == T(0)) continue;
-    T* const data = operand.item<T>(group.first + lane);
-    for (int64_t i = 0; i < operand.item_size; ++i) data[i] = std::numeric_limits<T>::quiet_NaN();
+    if (get_lane(info, lane) == 0) continue;
+    with_numbers<V>(operand, group.first + lane, [&operand](auto* data) {
+      using T = std::remove_pointer_t<decltype(data)>;
+      for (int64_t i = 0; i < operand.item_size; ++i) data[i] = std::numeric_limits<T>::quiet_NaN();
+    });
   }
 }
 

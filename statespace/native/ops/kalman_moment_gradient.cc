@@ -6,10 +6,10 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanMomentGradientKernels[] = {
-    {"StatespaceKalmanFilterGrad", run_gradient<float, KalmanFilterGradientOp>,
-     run_gradient<double, KalmanFilterGradientOp>},
-    {"StatespaceKalmanSmootherGrad", run_gradient<float, KalmanSmootherGradientOp>,
-     run_gradient<double, KalmanSmootherGradientOp>},
+    {"StatespaceKalmanFilterGrad", run_gradient<float, float, KalmanFilterGradientOp>,
+     run_gradient<double, double, KalmanFilterGradientOp>},
+    {"StatespaceKalmanSmootherGrad", run_gradient<float, float, KalmanSmootherGradientOp>,
+     run_gradient<double, double, KalmanSmootherGradientOp>},
     {nullptr, nullptr, nullptr},
 };
 

@@ -152,6 +152,7 @@ inline void ignore_step(int64_t) {}
 
 template <bool per_step>
 struct UnivariateLogLikelihoodOp {
+  using Form = CovarianceForm;
   enum Output { kValue, kInfo, kDiffuse };
 
   template <class V>
@@ -187,6 +188,7 @@ struct UnivariateLogLikelihoodOp {
 };
 
 struct UnivariateFilterOp {
+  using Form = CovarianceForm;
   enum Output {
     kTotal,
     kFilteredMean,
@@ -259,6 +261,7 @@ struct UnivariatePass {
 };
 
 struct UnivariateSmootherOp {
+  using Form = CovarianceForm;
   enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo, kDiffuse };
 
   template <class V>
@@ -307,6 +310,7 @@ struct UnivariateSmootherOp {
 };
 
 struct UnivariateGradientOp {
+  using Form = CovarianceForm;
   static constexpr bool kUnrolled = true;
 
   template <class V, class N, class M>
@@ -344,7 +348,9 @@ struct UnivariateGradientOp {
                          pass.filtered, weight, bar, bars.step(), work);
       bars.flush_step(step);
     }
-    bars.flush_rest(n, bar.r, bar.cov, run.initial_scale(), run.initial_noise());
+    start_adjoint(n, run.initial_noise(), bar.cov, run.initial_scale(), bars.scale());
+    for (int i = 0; i < n; ++i) bars.mean()[i] = bar.r[i];
+    bars.flush_rest();
   }
 };
 

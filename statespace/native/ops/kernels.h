@@ -14,7 +14,7 @@ namespace statespace {
 // name here and its file to CMakeLists.txt.
 #define STATESPACE_FAMILIES(F) \
   F(Cholesky) F(Eigh) F(Lq) F(Lu) F(Products) F(Triangular) F(Kalman) F(KalmanGradient) \
-  F(KalmanMomentGradient) F(KalmanUnivariate)
+  F(KalmanMomentGradient) F(KalmanSquareRoot) F(KalmanUnivariate)
 
 #define STATESPACE_DECLARE_TABLE(family) extern const KernelEntry k##family##Kernels[];
 namespace baseline {

@@ -48,10 +48,34 @@ inline void locate(const Operand& operand, const Group<V>& group, int64_t shift,
   }
 }
 
+// Whether an operand holds float32 where lanes of float64 compute.
+template <class V>
+inline bool is_narrower(const Operand& operand) {
+  return sizeof(ScalarOf<V>) == sizeof(double) && operand.dtype == STATESPACE_FLOAT32;
+}
+
+// Calls f with a batch item's numbers, as what they are.
+template <class V, class F>
+inline void with_numbers(const Operand& operand, int64_t item, F&& f) {
+  if (is_narrower<V>(operand)) {
+    f(operand.item<float>(item));
+  } else {
+    f(operand.item<ScalarOf<V>>(item));
+  }
+}
+
 // Loads one step of an operand into lanes.
 template <class V>
 inline void load(const Operand& operand, const Group<V>& group, int64_t step, V* dst) {
   using T = ScalarOf<V>;
+  if (is_narrower<V>(operand)) {
+    float* src[kLanes<V>];
+    locate(operand, group, step * operand.step_stride, src);
+    for (int64_t i = 0; i < operand.core_size; ++i) {
+      for (int lane = 0; lane < kLanes<V>; ++lane) set_lane(dst[i], lane, T(src[lane][i]));
+    }
+    return;
+  }
   const T* src[kLanes<V>];
   locate(operand, group, step * operand.step_stride, src);
   bool same = operand.offsets != nullptr || operand.item_stride == 0;
@@ -63,21 +87,25 @@ inline void load(const Operand& operand, const Group<V>& group, int64_t step, V*
   }
 }
 
+// Stores lanes into one step of an operand of another number type.
+template <class To, class V>
+inline void store_as(const Operand& operand, const Group<V>& group, int64_t shift, const V* src) {
+  To* dst[kLanes<V>];
+  locate(operand, group, shift, dst);
+  for (int64_t i = 0; i < operand.core_size; ++i) {
+    for (int lane = 0; lane < group.count; ++lane) {
+      dst[lane][i] = static_cast<To>(get_lane(src[i], lane));
+    }
+  }
+}
+
 // Stores lanes into one step of an operand; an int32 operand takes the whole numbers.
 template <class V>
 inline void store(const Operand& operand, const Group<V>& group, int64_t step, const V* src) {
   using T = ScalarOf<V>;
   const int64_t shift = step * operand.step_stride;
-  if (operand.dtype == STATESPACE_INT32) {
-    int32_t* dst[kLanes<V>];
-    locate(operand, group, shift, dst);
-    for (int64_t i = 0; i < operand.core_size; ++i) {
-      for (int lane = 0; lane < group.count; ++lane) {
-        dst[lane][i] = static_cast<int32_t>(get_lane(src[i], lane));
-      }
-    }
-    return;
-  }
+  if (operand.dtype == STATESPACE_INT32) return store_as<int32_t>(operand, group, shift, src);
+  if (is_narrower<V>(operand)) return store_as<float>(operand, group, shift, src);
   T* dst[kLanes<V>];
   locate(operand, group, shift, dst);
   scatter(src, operand.core_size, group.count, dst);
