@@ -94,7 +94,7 @@ def _filter_steps(y, *operands):
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     scanned = tf.scan(step, (y, varying), start)[5:]
-    info = first_failure(scanned[7])
+    info = first_failure(time_after_batch(scanned[7], 0))
     scanned, count = scanned[:-1], scanned[-1]
     cores = (0, 1, 2, 1, 2, 1, 2, None, 2, 2, 0)
     outputs = [
