@@ -93,6 +93,8 @@ def kalman_filter(
 ) -> FilterResult:
     """Filtered and predicted moments of the states.
 
+    The guide "Kalman filters and smoothers" says what each form of the recursion costs and can do.
+
     Args:
       ssm, y, mask, lengths, algorithm, diffuse_constant, on_failure: as for
         :func:`statespace.log_likelihood`.
@@ -107,6 +109,14 @@ def kalman_filter(
 
     References:
       Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.3.
+
+    Example:
+
+      >>> import numpy as np, statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[1.0]], [[0.5]], [[1.0]], [[1.0]], [0.0], [[10.0]])
+      >>> result = ss.kalman_filter(ssm, np.array([[1.0], [1.2], [np.nan], [0.7]]))
+      >>> print(np.round(result.filtered_mean[:, 0], 2))
+      [0.99 1.11 1.11 0.9 ]
     """
     form, inputs = prepare("kalman_filter", ssm, y, mask, lengths, algorithm, on_failure)
     result = form.filter(*inputs)
