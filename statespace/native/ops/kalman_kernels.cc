@@ -1,4 +1,4 @@
-#include "ops/kalman_kernels.h"
+#include "ops/kalman_shared.h"
 
 #include "ops/kernels.h"
 
@@ -6,7 +6,7 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanKernels[] = {
-    series_entry<KalmanLogLikelihoodOp<false, CovarianceForm>>("StatespaceKalmanLogLikelihood"),
+    {"StatespaceKalmanLogLikelihood", run_log_likelihood<float>, run_log_likelihood<double>},
     series_entry<KalmanLogLikelihoodOp<true, CovarianceForm>>(
         "StatespaceKalmanLogLikelihoodPerStep"),
     series_entry<KalmanFilterOp>("StatespaceKalmanFilter"),

@@ -13,7 +13,37 @@ namespace STATESPACE_ISA {
 // Positions of the operands after y, as declarations.cc lists them.
 enum ModelOperand { kY, kF, kG, kH, kC, kB, kD, kInitialMean, kInitialScale, kNumModelOperands };
 
-// log N(v; 0, S) summed over steps: -(p log 2 pi + log |S| + v' S^-1 v) / 2.
+// What log N(v; 0, S), summed over steps, is without the innovations: p log 2 pi and log |S| / 2.
+template <class V>
+class LogNormaliser {
+ public:
+  // One component: observed, 1 or 0; the root of its variance.
+  void add(const V& observed, const V& root) {
+    observed_ = observed_ + observed;
+    root_.multiply(root);
+  }
+  template <class M, class Update>
+  void add(M m, const Update& update) {
+    for (int i = 0; i < m; ++i) add(update.observed[i], update.l[i * m + i]);
+  }
+  V log_root() const { return root_.log(); }
+  V constant() const {
+    constexpr double kLogTwoPi = 1.837877066409345483560659472811;
+    return observed_ * splat<V>(ScalarOf<V>(kLogTwoPi));
+  }
+
+ private:
+  V observed_ = V();
+  LogProduct<V> root_;  // of |S|^(1/2)
+};
+
+// -(p log 2 pi + log |S| + v' S^-1 v) / 2 from its parts.
+template <class V>
+inline V log_density(const V& log_root, const V& constant, const V& squares) {
+  return -(log_root + splat<V>(ScalarOf<V>(0.5)) * (constant + squares));
+}
+
+// log N(v; 0, S) summed over steps.
 template <class V>
 class LogDensity {
  public:
@@ -25,20 +55,15 @@ class LogDensity {
   }
   // One component: observed, 1 or 0; the root of its variance; its squared standardised innovation.
   void add(const V& observed, const V& root, const V& square) {
-    observed_ = observed_ + observed;
-    root_.multiply(root);
+    normaliser_.add(observed, root);
     squares_.add(square);
   }
   V value() const {
-    constexpr double kLogTwoPi = 1.837877066409345483560659472811;
-    const V half = splat<V>(ScalarOf<V>(0.5));
-    const V constant = observed_ * splat<V>(ScalarOf<V>(kLogTwoPi));
-    return -(root_.log() + half * (constant + squares_.value()));
+    return log_density(normaliser_.log_root(), normaliser_.constant(), squares_.value());
   }
 
  private:
-  V observed_ = V();
-  LogProduct<V> root_;  // of |S|^(1/2)
+  LogNormaliser<V> normaliser_;
   CompensatedSum<V> squares_;
 };
 
@@ -139,12 +164,16 @@ class KalmanRun {
 
   // Loads the parameters and data of a step; those that do not vary only the first time.
   void load_step(int64_t step, bool first) {
+    load_data(step);
+    load_parameters(step, first);
+  }
+  void load_data(int64_t step) { load(operands_[kY], group_, step, y_); }
+  void load_parameters(int64_t step, bool first) {
     const auto fresh = [&](ModelOperand i, V* dst) {
       const bool wanted = first || operands_[i].step_stride != 0;
       if (wanted) load(operands_[i], group_, step, dst);
       return wanted;
     };
-    load(operands_[kY], group_, step, y_);
     if (fresh(kF, model_.f)) transpose_transition();
     if (fresh(kG, model_.g)) step_.prepare_transition_noise(model_);
     fresh(kH, model_.h);
@@ -191,9 +220,6 @@ class KalmanRun {
   int initial_noise() const { return initial_noise_; }
 
  private:
-  static void clear_not_finite(int count, V* x) {
-    for (int i = 0; i < count; ++i) x[i] = select<V>(is_finite(x[i]), x[i], V());
-  }
   void transpose_transition() {
     for (int i = 0; i < n_; ++i) {
       for (int j = 0; j < n_; ++j) model_.f_transpose[j * n_ + i] = model_.f[i * n_ + j];
