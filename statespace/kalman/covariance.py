@@ -9,18 +9,18 @@ from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.linalg_ops.differentiation import reference_vjp
 
 
-def _log_likelihood(*inputs):
+def _log_likelihood(*inputs, low_memory=False):
     ops = native.ops()
     if ops is None:
         return reference.FORM.log_likelihood(*inputs)
-    return ops.statespace_kalman_log_likelihood(*inputs)
+    return ops.statespace_kalman_log_likelihood(*inputs, low_memory=low_memory)
 
 
-def _per_step(*inputs):
+def _per_step(*inputs, low_memory=False):
     ops = native.ops()
     if ops is None:
         return reference.FORM.per_step(*inputs)
-    return ops.statespace_kalman_log_likelihood_per_step(*inputs)
+    return ops.statespace_kalman_log_likelihood_per_step(*inputs, low_memory=low_memory)
 
 
 def _filter(*inputs):
@@ -42,13 +42,17 @@ FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihood")
 def _gradient(op, cotangent, _):
-    weights = tf.expand_dims(cotangent, -1)
-    return native.library().statespace_kalman_log_likelihood_grad(weights, *op.inputs)
+    return _score(tf.expand_dims(cotangent, -1), op)
 
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihoodPerStep")
 def _gradient_per_step(op, cotangent, _):
-    return native.library().statespace_kalman_log_likelihood_grad(cotangent, *op.inputs)
+    return _score(cotangent, op)
+
+
+def _score(weights, op):
+    score = native.library().statespace_kalman_log_likelihood_grad
+    return score(weights, *op.inputs, low_memory=op.get_attr("low_memory"))
 
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihoodGrad")

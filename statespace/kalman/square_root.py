@@ -44,18 +44,18 @@ _smoother_reference = _in_float64(reference.smoother_reference)
 _gradient_reference = _in_float64(reference.log_likelihood_gradient_reference)
 
 
-def _log_likelihood(*inputs):
+def _log_likelihood(*inputs, low_memory=False):
     ops = native.ops()
     if ops is None:
         return _log_likelihood_reference(*inputs)
-    return ops.statespace_kalman_square_root_log_likelihood(*inputs)
+    return ops.statespace_kalman_square_root_log_likelihood(*inputs, low_memory=low_memory)
 
 
-def _per_step(*inputs):
+def _per_step(*inputs, low_memory=False):
     ops = native.ops()
     if ops is None:
         return _per_step_reference(*inputs)
-    return ops.statespace_kalman_square_root_log_likelihood_per_step(*inputs)
+    return ops.statespace_kalman_square_root_log_likelihood_per_step(*inputs, low_memory=low_memory)
 
 
 def _filter(*inputs):
@@ -77,13 +77,17 @@ FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihood")
 def _gradient(op, cotangent, _):
-    weights = tf.expand_dims(cotangent, -1)
-    return native.library().statespace_kalman_square_root_log_likelihood_grad(weights, *op.inputs)
+    return _score(tf.expand_dims(cotangent, -1), op)
 
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihoodPerStep")
 def _gradient_per_step(op, cotangent, _):
-    return native.library().statespace_kalman_square_root_log_likelihood_grad(cotangent, *op.inputs)
+    return _score(cotangent, op)
+
+
+def _score(weights, op):
+    score = native.library().statespace_kalman_square_root_log_likelihood_grad
+    return score(weights, *op.inputs, low_memory=op.get_attr("low_memory"))
 
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihoodGrad")

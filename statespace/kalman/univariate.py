@@ -10,18 +10,18 @@ from statespace.linalg_ops.differentiation import reference_vjp
 from statespace.ssm import PARAMETERS
 
 
-def _log_likelihood(*inputs):
+def _log_likelihood(*inputs, low_memory=False):
     ops, inputs = native.ops(), _with_diffuse(inputs)
     if ops is None:
         return univariate_reference.FORM.log_likelihood(*inputs)
-    return ops.statespace_kalman_univariate_log_likelihood(*inputs)
+    return ops.statespace_kalman_univariate_log_likelihood(*inputs, low_memory=low_memory)
 
 
-def _per_step(*inputs):
+def _per_step(*inputs, low_memory=False):
     ops, inputs = native.ops(), _with_diffuse(inputs)
     if ops is None:
         return univariate_reference.FORM.per_step(*inputs)
-    return ops.statespace_kalman_univariate_log_likelihood_per_step(*inputs)
+    return ops.statespace_kalman_univariate_log_likelihood_per_step(*inputs, low_memory=low_memory)
 
 
 def _filter(*inputs):
@@ -63,7 +63,7 @@ def _gradient_per_step(op, cotangent, *_):
 
 def _score(weights, op):
     score = native.library().statespace_kalman_univariate_log_likelihood_grad
-    return [*score(weights, *op.inputs), None]
+    return [*score(weights, *op.inputs, low_memory=op.get_attr("low_memory")), None]
 
 
 @tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihoodGrad")

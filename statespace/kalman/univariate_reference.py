@@ -94,7 +94,7 @@ def _filter_steps(y, *operands):
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     scanned = tf.scan(step, (y, varying), start)[5:]
-    info = first_failure(scanned[7])
+    info = first_failure(time_after_batch(scanned[7], 0))
     scanned, count = scanned[:-1], scanned[-1]
     cores = (0, 1, 2, 1, 2, 1, 2, None, 2, 2, 0)
     outputs = [
@@ -197,11 +197,11 @@ def _undo(component, r, n, rho, gamma_1, gamma_2):
     is_diffuse, s = component.is_diffuse, component.diffuse_variance
     information = component.information
     n_k = tf.linalg.matvec(n, k)
-    curvature = information + _dot(k, n_k)
     next_r = r + h * (information * v - _dot(k, r))[..., tf.newaxis]
-    next_n = (
-        n - _outer(n_k, h) - _outer(h, n_k) + curvature[..., tf.newaxis, tf.newaxis] * _outer(h, h)
-    )
+    # One factor after the other: multiplied out, L' N L is a difference of large numbers.
+    half = n - _outer(n_k, h)
+    own = h * information[..., tf.newaxis] - tf.linalg.matvec(half, k, transpose_a=True)
+    next_n = symmetric(half + _outer(h, own))
 
     k_1 = (component.cross - k * f[..., tf.newaxis]) / s[..., tf.newaxis]
     n_k_1 = tf.linalg.matvec(n, k_1)

@@ -7,6 +7,7 @@ from kalman.models import NAMES, build, floating, random_data, random_parameters
 from oracles import finite_differences
 
 import statespace as ss
+from statespace import config
 
 T = 5
 
@@ -281,3 +282,36 @@ def test_moments_of_masked_entries_have_zero_gradient(infer, native):
     got = gradients(total, parameters, y)
     assert all(np.all(np.isfinite(x)) for x in got)
     assert np.all(got[-1].numpy()[missing] == 0.0)
+
+
+@pytest.mark.skipif(not config.native_available(), reason="the compiled library is not available")
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 16, 17])
+@pytest.mark.parametrize("algorithm", ["covariance", "square_root", "univariate"])
+@pytest.mark.parametrize("per_step", [False, True])
+def test_low_memory_changes_no_bit(algorithm, num_steps, per_step):
+    rng = np.random.default_rng(9)
+    parameters = random_parameters(rng, 3, 2, lead=(9, num_steps), batch=(9,))
+    parameters["observation_matrix"] = parameters["observation_matrix"][:, :1]
+    y = random_data(rng, (9,), num_steps, 2)
+    diffuse = [True, False, True] if algorithm == "univariate" else None
+
+    def by(memory):
+        def total(ssm, y):
+            ssm = ss.LinearGaussianSSM(
+                **{name: getattr(ssm, name) for name in NAMES}, diffuse=diffuse
+            )
+            value = ss.log_likelihood(ssm, y, algorithm=algorithm, memory=memory, per_step=per_step)
+            return tf.reduce_sum(value)
+
+        return gradients(total, parameters, y)
+
+    for name, x, z in zip((*NAMES, "y"), by("low"), by("all"), strict=True):
+        np.testing.assert_array_equal(x, z, err_msg=name)
+
+
+def test_low_memory_refusals():
+    parameters, y = setup(())
+    with pytest.raises(ValueError, match="memory is 'low', but algorithm 'parallel' keeps"):
+        ss.log_likelihood(build(parameters), y, memory="low", algorithm="parallel")
+    with pytest.raises(ValueError, match="memory is 'some'"):
+        ss.log_likelihood(build(parameters), y, memory="some")

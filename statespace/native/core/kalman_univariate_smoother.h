@@ -87,12 +87,11 @@ inline void smooth_component(N n, const Decorrelated<V>& step, int i,
   const V* const h = step.h + i * n;
   const V* const k = x.gain;
   V* const n_k = work;
-  V k_r = V(), curvature = V();
+  V k_r = V();
   for (int r = 0; r < n; ++r) {
     V sum = V();
     for (int s = 0; s < n; ++s) sum = mul_add(back.cov[r * n + s], k[s], sum);
     n_k[r] = sum;
-    curvature = mul_add(k[r], sum, curvature);
     k_r = mul_add(k[r], back.r[r], k_r);
   }
   if (x.any_met) {
@@ -106,16 +105,23 @@ inline void smooth_component(N n, const Decorrelated<V>& step, int i,
       }
     }
   }
-  // r = h v / f + L'r,  N = h h' / f + L'N L;  without the information where it is diffuse.
+  // r = h v / f + L'r,  N = h h' / f + L'N L;  without the information where it is diffuse. L'N L
+  // is formed by one factor after the other: multiplied out, it is a difference of large numbers.
   const V information = select<V>(x.is_diffuse(), V(), splat<V>(ScalarOf<V>(1)) / x.variance);
   const V u = mul_add(information, x.innovation, -k_r);
-  curvature = curvature + information;
+  V* const k_half = work + n;  // K'N L
+  for (int s = 0; s < n; ++s) k_half[s] = V();
   for (int r = 0; r < n; ++r) {
     back.r[r] = mul_add(h[r], u, back.r[r]);
+    for (int s = 0; s < n; ++s) {
+      back.cov[r * n + s] = neg_mul_add(n_k[r], h[s], back.cov[r * n + s]);
+      k_half[s] = mul_add(k[r], back.cov[r * n + s], k_half[s]);
+    }
+  }
+  for (int r = 0; r < n; ++r) {
     for (int s = 0; s <= r; ++s) {
-      V sum = mul_add(curvature * h[r], h[s], back.cov[r * n + s]);
-      sum = neg_mul_add(n_k[r], h[s], sum);
-      back.cov[r * n + s] = neg_mul_add(h[r], n_k[s], sum);
+      const V own = mul_add(information, h[s], -k_half[s]);
+      back.cov[r * n + s] = mul_add(h[r], own, back.cov[r * n + s]);
     }
   }
   mirror(n, back.cov);

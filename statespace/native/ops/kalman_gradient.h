@@ -189,25 +189,40 @@ struct KalmanGradientOp {
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T');
-    const int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
+    const Stretches stretches(num_steps, call.attrs[0] != 0);
+    const int64_t size = Run::work_size(call) + Tape<V>::size(stretches.length, n) +
+                         Tape<V>::size(stretches.count(), n) +
                          ModelCotangents<V>::work_size(operands) + Backward::work_size(call);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
-    const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
+    const Tape<V> tape = {take(Tape<V>::size(stretches.length, n)), n};
+    const Tape<V> starts = {take(Tape<V>::size(stretches.count(), n)), n};
     V* const cotangents = take(ModelCotangents<V>::work_size(operands));
 
-    const V info = run.forward([&](int64_t step) { tape.record(step, run); });
+    const V info = run.forward([&](int64_t step) {
+      if (step % stretches.length == 0) starts.record(step / stretches.length, run);
+      if (step >= stretches.last) tape.record(step - stretches.last, run);
+    });
     if (num_steps == 0) return;
     V weight = V();
     const V fill = fill_of_failed(&weights, 1, group, num_steps, &weight);
     ModelCotangents<V> bars(operands, targets, group, cotangents, info != V(), fill);
     Backward backward(run, n, m, memory);
-    for (int64_t step = num_steps - 1; step >= 0; --step) {
-      run.repeat_update(step, tape.mean(step), tape.spread(step));
-      load(weights, group, step, &weight);
-      backward.undo(step == num_steps - 1, tape.mean(step), tape.spread(step), weight, bars.step());
-      bars.flush_step(step);
+    for (int64_t first = stretches.last; first >= 0; first -= stretches.length) {
+      const int64_t end = stretches.end(first);
+      if (first != stretches.last) {
+        const int64_t start = first / stretches.length;
+        run.again(first, end, starts.mean(start), starts.spread(start),
+                  [&](int64_t step) { tape.record(step - first, run); });
+      }
+      for (int64_t step = end - 1; step >= first; --step) {
+        const V *const mean = tape.mean(step - first), *const spread = tape.spread(step - first);
+        run.repeat_update(step, mean, spread);
+        load(weights, group, step, &weight);
+        backward.undo(step == num_steps - 1, mean, spread, weight, bars.step());
+        bars.flush_step(step);
+      }
     }
     backward.finish(bars.mean(), bars.scale());
     bars.flush_rest();

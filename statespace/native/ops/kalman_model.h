@@ -3,6 +3,9 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_MODEL_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_MODEL_H_
 
+#include <algorithm>
+#include <cmath>
+
 #include "core/kalman_filter.h"
 #include "core/sums.h"
 #include "ops/lanes.h"
@@ -155,6 +158,19 @@ class KalmanRun {
     return info;
   }
 
+  // Runs steps first ... end - 1 again on the way back, from the predicted moments of the first.
+  template <class OnUpdate>
+  void again(int64_t first, int64_t end, const V* mean, const V* spread, OnUpdate&& on_update) {
+    for (int i = 0; i < n_; ++i) a_[i] = mean[i];
+    for (int i = 0; i < n_ * n_; ++i) spread_[i] = spread[i];
+    for (int64_t step = first; step < end; ++step) {
+      load_step(step, false);
+      step_.update(model_, y_, a_, spread_);
+      on_update(step);
+      if (step + 1 < end) step_.predict(model_, a_, spread_);
+    }
+  }
+
   // The first state's mean and spread.
   void load_start(V* mean, V* spread) {
     load(operands_[kInitialMean], group_, 0, mean);
@@ -252,6 +268,19 @@ struct Tape {
     for (int64_t i = 0; i < n; ++i) mean(step)[i] = run.mean()[i];
     for (int64_t i = 0; i < n * n; ++i) spread(step)[i] = run.spread()[i];
   }
+};
+
+// How the way back remembers: predicted moments of every step, or, to save memory, of every
+// sqrt(T)-th step, from which the steps up to the next are run again when their turn comes.
+struct Stretches {
+  int64_t num_steps, length, last;  // last: where the last one begins
+
+  Stretches(int64_t steps, bool low_memory) : num_steps(steps), length(steps > 0 ? steps : 1) {
+    if (low_memory) length = static_cast<int64_t>(std::ceil(std::sqrt(double(length))));
+    last = steps > 0 ? (steps - 1) / length * length : 0;
+  }
+  int64_t count() const { return last / length + 1; }
+  int64_t end(int64_t first) const { return std::min(first + length, num_steps); }
 };
 
 // NaN in every number of the lanes' items that failed.

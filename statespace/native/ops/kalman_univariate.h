@@ -60,6 +60,22 @@ class UnivariateRun {
     return info;
   }
 
+  // Runs steps first ... end - 1 again on the way back, from the predicted state of the first;
+  // calls on_predicted(step) before each.
+  template <class OnPredicted>
+  void again(int64_t first, int64_t end, const UnivariateState<V>& start,
+             OnPredicted&& on_predicted) {
+    copy_state(n_, start, state_);
+    for (int64_t step = first; step < end; ++step) {
+      loader_.load_step(step, false);
+      on_predicted(step);
+      if (step + 1 == end) break;
+      decorrelate(n_, m_, model(), data(), observation_);
+      for (int i = 0; i < m_; ++i) condition(n_, observation_, i, state_, component_, work_);
+      univariate_predict(n_, model(), state_, work_);
+    }
+  }
+
   // The step again on the way back; `state` is its predicted one and becomes its filtered one.
   void repeat(int64_t step, UnivariateState<V>& state, UnivariateStep<V>& out) {
     loader_.reload_step(step);
@@ -125,6 +141,7 @@ class UnivariateTape {
     copy_state(static_cast<int>(n_), state, copy);
     if (state.diffuse) diffuse_steps_ = step + 1;
   }
+  void clear() { diffuse_steps_ = 0; }
   UnivariateState<V> at(int64_t step) const {
     UnivariateState<V> state;
     place(state, data_ + step * univariate_state_size(n_), n_);
@@ -321,32 +338,47 @@ struct UnivariateGradientOp {
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    const int64_t size =
-        Run::work_size(call) + Tape::size(num_steps, n) + UnivariatePass<V>::size(n, m) + n +
-        2 * square + univariate_adjoint_work_size(n, m) + ModelCotangents<V>::work_size(operands);
+    const Stretches stretches(num_steps, call.attrs[0] != 0);
+    const int64_t size = Run::work_size(call) + Tape::size(stretches.length, n) +
+                         Tape::size(stretches.count(), n) + UnivariatePass<V>::size(n, m) + n +
+                         2 * square + univariate_adjoint_work_size(n, m) +
+                         ModelCotangents<V>::work_size(operands);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
-    Tape tape(take(Tape::size(num_steps, n)), n);
+    Tape tape(take(Tape::size(stretches.length, n)), n);
+    Tape starts(take(Tape::size(stretches.count(), n)), n);
     UnivariatePass<V> pass(take(UnivariatePass<V>::size(n, m)), n, m);
     V* const start = take(n + 2 * square);
     const UnivariateCotangents<V> bar = {start, start + n, start + n + square};
     V* const work = take(univariate_adjoint_work_size(n, m));
 
-    const V info =
-        run.forward([&](int64_t step) { tape.record(step, run.state()); }, [](int) {}, ignore_step);
+    const V info = run.forward(
+        [&](int64_t step) {
+          if (step % stretches.length == 0) starts.record(step / stretches.length, run.state());
+          if (step >= stretches.last) tape.record(step - stretches.last, run.state());
+        },
+        [](int) {}, ignore_step);
     if (num_steps == 0) return;
     ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
                             fill_of_failed(&weights, 1, group, num_steps, work));
     set_zero(n + 2 * square, start);
-    for (int64_t step = num_steps - 1; step >= 0; --step) {
-      copy_state(n, tape.at(step), pass.filtered);
-      run.repeat(step, pass.filtered, pass.step);
-      V weight = V();
-      load(weights, group, step, &weight);
-      univariate_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), pass.step,
-                         pass.filtered, weight, bar, bars.step(), work);
-      bars.flush_step(step);
+    for (int64_t first = stretches.last; first >= 0; first -= stretches.length) {
+      const int64_t end = stretches.end(first);
+      if (first != stretches.last) {
+        tape.clear();
+        run.again(first, end, starts.at(first / stretches.length),
+                  [&](int64_t step) { tape.record(step - first, run.state()); });
+      }
+      for (int64_t step = end - 1; step >= first; --step) {
+        copy_state(n, tape.at(step - first), pass.filtered);
+        run.repeat(step, pass.filtered, pass.step);
+        V weight = V();
+        load(weights, group, step, &weight);
+        univariate_adjoint(n, m, run.noise(), run.observation_noise(), run.model(), pass.step,
+                           pass.filtered, weight, bar, bars.step(), work);
+        bars.flush_step(step);
+      }
     }
     start_adjoint(n, run.initial_noise(), bar.cov, run.initial_scale(), bars.scale());
     for (int i = 0; i < n; ++i) bars.mean()[i] = bar.r[i];
