@@ -115,7 +115,7 @@ inline void kalman_innovation_covariance(N n, M m, const KalmanParameters<V>& mo
 template <class V, class N, class M>
 inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
                               const V* p, V* v, V* w, V* s) {
-  kalman_innovation_mean(n, m, static_cast<const V*>(model.h), model.d, y, a, v);
+  kalman_innovation_mean<V>(n, m, model.h, model.d, y, a, v);
   kalman_innovation_covariance(n, m, model, p, w, s);
 }
 
@@ -186,6 +186,11 @@ struct KalmanWeights {
   const A* w;
 };
 
+template <class V>
+inline KalmanWeights<V> weights(const KalmanUpdate<V>& update) {
+  return {update.observed, update.l, update.inverse, update.w};
+}
+
 // An update's mean: the innovation v[m], z = L^-1 v and the filtered mean a + w'z, from the
 // predicted mean a[n]. Returns false in the lanes where a number is not finite.
 template <class V, class A, class N, class M>
@@ -214,9 +219,8 @@ template <class V, class N, class M>
 inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
                           const V* p, KalmanUpdate<V>& out) {
   kalman_update_covariance(n, m, model, y, p, out);
-  const KalmanWeights<V> weights = {out.observed, out.l, out.inverse, out.w};
-  const Mask<V> ok = kalman_update_mean(n, m, weights, static_cast<const V*>(model.h), model.d, y,
-                                        a, out.v, out.z, out.a);
+  const Mask<V> ok = kalman_update_mean<V>(n, m, weights(out), model.h, model.d, y, a, out.v, out.z,
+                                           out.a);
   out.ok = mask_and(out.ok, ok);
 }
 
@@ -245,8 +249,7 @@ template <class V, class N>
 inline void kalman_predict(N n, const KalmanParameters<V>& model, const V* filtered_mean,
                            const V* filtered_covariance, V* a, V* p, V* work) {
   kalman_predict_covariance(n, model, filtered_covariance, p, work);
-  kalman_predict_mean(n, static_cast<const V*>(model.f_transpose), static_cast<const V*>(model.b),
-                      filtered_mean, a);
+  kalman_predict_mean<V>(n, model.f_transpose, model.b, filtered_mean, a);
 }
 
 }  // namespace STATESPACE_ISA

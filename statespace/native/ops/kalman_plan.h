@@ -2,8 +2,7 @@
 //
 // They depend on the parameters and on which data are missing, not on the data. A plan holds them
 // for one pattern of missing data; what is left for each series are the means, O(n^2 + m n) a step.
-// Where no parameter varies over time the covariances settle: once a predicted covariance equals an
-// earlier one to the last bit, so does all that follows from it.
+// Steps whose covariances have settled share their numbers.
 //
 // The means then go through the same operations in the same order as without a plan, and every bit
 // of the results is the same: whether to make one is a question of time alone.
@@ -11,7 +10,6 @@
 #define STATESPACE_NATIVE_OPS_KALMAN_PLAN_H_
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "ops/kalman_model.h"
@@ -33,44 +31,43 @@ class KalmanPlan {
   bool make(const Call& call, const Operand* operands, int64_t item) {
     using Run = KalmanRun<T, int, int>;
     const int64_t num_steps = call.size('T'), square = int64_t{n_} * n_;
-    T* memory = static_cast<T*>(scratch((Run::work_size(call) + n_ + 2 * square) * sizeof(T)));
+    const int64_t size = Run::work_size(call) + n_ + 4 * square;
+    T* memory = static_cast<T*>(scratch(size * sizeof(T)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, Group<T>{item, 1}, n_, m_, take(Run::work_size(call)));
     T *const mean = take(n_), *const p = take(square), *const work = take(square);
-    varies_ = false;
-    for (ModelOperand i : {kF, kG, kH, kC}) varies_ |= operands[i].step_stride != 0;
+    T* const next = take(square);
+    Settling<T> settling(take(square));
+    varies_ = covariances_vary(operands);
     entry_of_step_.resize(num_steps);
     run.load_start(mean, p);
-    int entry = -1;
     for (int64_t step = 0; step < num_steps; ++step) {
       run.load_data(step);
-      const int next = entry >= 0 ? successor_[entry] : -1;
-      if (next >= 0 && same_pattern(next, run.data())) {
-        entry = next;
-      } else {
-        if (step > 0) kalman_predict_covariance(n_, run.model(), update(entry).p, p, work);
+      const bool same =
+          step > 0 && same_pattern(m_, run.data(), update(num_entries_ - 1).observed);
+      if (varies_ || !settling.repeats(same)) {
         if (step == 0 || varies_) {
           run.load_parameters(step, step == 0);
           add_matrices(run.model());
         }
-        int found = varies_ ? -1 : find(run.data(), p);
-        if (found < 0) found = add_entry(run.model(), run.data(), p);
-        if (found < 0) return false;
-        if (entry >= 0) successor_[entry] = found;
-        entry = found;
+        if (!add_entry(run.model(), run.data(), p)) return false;
+        kalman_predict_covariance(n_, run.model(), update(num_entries_ - 1).p, next, work);
+        if (!varies_) settling.advance(n_, same, p, next);
+        std::copy_n(next, square, p);
       }
-      entry_of_step_[step] = entry;
-      normaliser_.add(m_, update(entry));
+      entry_of_step_[step] = num_entries_ - 1;
+      normaliser_.add(m_, update(num_entries_ - 1));
     }
     log_root_ = normaliser_.log_root();
     return true;
   }
 
-  // The numbers of a step: its update, without the means, and the matrices these need.
-  KalmanWeights<T> weights(int64_t step) const {
-    const KalmanUpdate<T> x = update(entry_of_step_[step]);
-    return {x.observed, x.l, x.inverse, x.w};
-  }
+  // The numbers of a step: its predicted covariance, its update without the means, and the matrices
+  // these need. Steps with the same `entry` differ in no number.
+  int entry(int64_t step) const { return entry_of_step_[step]; }
+  T* covariance(int64_t step) const { return predicted(entry(step)); }
+  KalmanUpdate<T> step_update(int64_t step) const { return update(entry(step)); }
+  bool varies() const { return varies_; }
   const T* observation_matrix(int64_t step) const {
     return matrices_.data() + (varies_ ? step : 0) * matrices_size();
   }
@@ -96,35 +93,14 @@ class KalmanPlan {
     return x;
   }
 
-  bool same_pattern(int entry, const T* y) const {
-    const T* const observed = update(entry).observed;
-    for (int i = 0; i < m_; ++i) {
-      if ((y[i] == y[i]) != (observed[i] != T(0))) return false;
-    }
-    return true;
-  }
-
-  // One of the latest entries that starts from p and the same pattern, or -1.
-  int find(const T* y, const T* p) const {
-    constexpr int kLongestCycle = 4;
-    const int count = static_cast<int>(successor_.size());
-    const size_t bytes = sizeof(T) * n_ * n_;
-    for (int i = count - 1; i >= 0 && i >= count - kLongestCycle; --i) {
-      if (std::memcmp(predicted(i), p, bytes) == 0 && same_pattern(i, y)) return i;
-    }
-    return -1;
-  }
-
-  int add_entry(const KalmanParameters<T>& model, const T* y, const T* p) {
+  bool add_entry(const KalmanParameters<T>& model, const T* y, const T* p) {
     const size_t size = entries_.size() + entry_size();
-    if ((size + matrices_.size()) * sizeof(T) > kMostPlanBytes) return -1;
+    if ((size + matrices_.size()) * sizeof(T) > kMostPlanBytes) return false;
     entries_.resize(size);
-    successor_.push_back(-1);
-    const int entry = static_cast<int>(successor_.size()) - 1;
-    std::copy_n(p, n_ * n_, predicted(entry));
-    KalmanUpdate<T> x = update(entry);
+    std::copy_n(p, n_ * n_, predicted(num_entries_));
+    KalmanUpdate<T> x = update(num_entries_++);
     kalman_update_covariance(n_, m_, model, y, p, x);
-    return x.ok ? entry : -1;
+    return x.ok;
   }
 
   // H's rows of components that are never observed may hold anything.
@@ -137,7 +113,7 @@ class KalmanPlan {
   int n_, m_;
   bool varies_ = false;
   std::vector<T> entries_, matrices_;
-  std::vector<int> successor_;  // by entry: the one that followed it last, or -1
+  int num_entries_ = 0;
   std::vector<int> entry_of_step_;
   LogNormaliser<T> normaliser_;
   T log_root_ = T();

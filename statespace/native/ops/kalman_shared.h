@@ -100,24 +100,17 @@ bool same_pattern(const Operand& y, int64_t item, int64_t other, int64_t num_ste
   return true;
 }
 
-// Whether a plan for `count` series saves time. Each of its entries costs about as much as a step
-// of a group of series without it, and with it a step of the means costs a quarter of that.
-inline bool plan_pays(const Call& call, const Operand* operands, int64_t changes, int64_t count,
-                      int64_t lanes) {
-  constexpr int64_t kStepsToSettle = 64;
-  const int64_t num_steps = call.size('T');
-  int64_t entries = num_steps;
-  const auto varies = [operands](ModelOperand i) { return operands[i].step_stride != 0; };
-  if (!varies(kF) && !varies(kG) && !varies(kH) && !varies(kC)) {
-    entries = std::min(entries, kStepsToSettle * (1 + changes));
-  }
-  return 4 * entries * lanes <= 3 * num_steps * count;
+// Series that go side by side.
+template <class T>
+int64_t series_at_once(const Call& call) {
+  return kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
 }
 
-// Parts a batch by what is missing. Calls shared(call, plan) for series for which a plan pays, and
-// rest(call) for all others, if there are any. y: its position among the inputs.
-template <class T, class Shared, class Rest>
-void for_each_pattern(const Call& call, int y, Shared&& shared, Rest&& rest) {
+// Parts a batch by what is missing. Calls shared(call, plan) for series that go together if
+// pays(pattern, their number), and rest(call) for all others, if there are any. y: its position
+// among the inputs.
+template <class T, class Pays, class Shared, class Rest>
+void for_each_pattern(const Call& call, int y, Pays&& pays, Shared&& shared, Rest&& rest) {
   const Operand* const operands = call.inputs + y;
   const int64_t num_steps = call.size('T');
   if (num_steps == 0 || !sharing_enabled() || !shares_covariances(call, operands)) {
@@ -128,8 +121,6 @@ void for_each_pattern(const Call& call, int y, Shared&& shared, Rest&& rest) {
     patterns[i] = missing_pattern<T>(operands[kY], i, num_steps);
   }
   std::sort(patterns.begin(), patterns.end());
-  const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
-  const int64_t lanes = std::min(width, call.batch);
   std::vector<int64_t> others, bucket;
   for (size_t begin = 0, end; begin < patterns.size(); begin = end) {
     bucket.clear();
@@ -141,8 +132,7 @@ void for_each_pattern(const Call& call, int y, Shared&& shared, Rest&& rest) {
     }
     const int64_t count = static_cast<int64_t>(bucket.size());
     KalmanPlan<T> plan(static_cast<int>(call.size('n')), static_cast<int>(call.size('m')));
-    if (plan_pays(call, operands, patterns[begin].changes, count, lanes) &&
-        plan.make(call, operands, bucket[0])) {
+    if (pays(patterns[begin], count) && plan.make(call, operands, bucket[0])) {
       if (count == call.batch) return shared(call, plan);
       const PartialCall part(call, bucket.data(), count);
       shared(part.call(), plan);
@@ -183,16 +173,14 @@ class KalmanMeans {
       if (step == 0 || operands_[kB].step_stride != 0) load(operands_[kB], group_, step, b_);
       if (step == 0 || operands_[kD].step_stride != 0) load(operands_[kD], group_, step, d_);
       if (step % kBlock == 0) load_block(step);
-      const Mask<V> ok = kalman_update_mean(
-          n_, m_, plan_.weights(step), plan_.observation_matrix(step), static_cast<const V*>(d_),
-          static_cast<const V*>(y_ + step % kBlock * m_), static_cast<const V*>(a_), v_, z_,
-          filtered_);
+      const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(plan_.step_update(step)),
+                                               plan_.observation_matrix(step), d_,
+                                               y_ + step % kBlock * m_, a_, v_, z_, filtered_);
       const Mask<V> first_failure = mask_and(mask_not(ok), info == V());
       info = select<V>(first_failure, splat<V>(static_cast<T>(step + 1)), info);
       on_update(step);
       if (step + 1 < num_steps_) {
-        kalman_predict_mean(n_, plan_.transition_transpose(step), static_cast<const V*>(b_),
-                            static_cast<const V*>(filtered_), a_);
+        kalman_predict_mean<V>(n_, plan_.transition_transpose(step), b_, filtered_, a_);
       }
     }
     return info;
@@ -249,15 +237,17 @@ void shared_log_likelihood(const Call& call, const Group<V>& group,
   });
 }
 
-// The log-likelihood in covariance form, with shared work where series share it.
+// The log-likelihood in covariance form, with shared work where series share it. Where covariances
+// settle they cost little without a plan too, so that it takes several groups of series to pay.
 template <class T>
 void run_log_likelihood(const Call& call) {
-  const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
+  const int64_t width = series_at_once<T>(call);
+  const auto pays = [width](const MissingPattern&, int64_t count) { return count >= 2 * width; };
+  const auto shared = [width](const Call& part, const KalmanPlan<T>& plan) {
     const SharedContext<T> context = {part, plan};
-    const int64_t width = kalman_in_lanes(part) ? kLanes<Vector<T>> : 1;
     const auto range = [](const void* opaque, int64_t begin, int64_t end) {
       const SharedContext<T>& c = *static_cast<const SharedContext<T>*>(opaque);
-      const int64_t step = kalman_in_lanes(c.call) ? kLanes<Vector<T>> : 1;
+      const int64_t step = series_at_once<T>(c.call);
       const int64_t last = std::min(end * step, c.call.batch);
       for_each_series<T, CovarianceForm>(c.call, begin * step, last, [&c](auto group) {
         shared_log_likelihood(c.call, group, c.plan);
@@ -266,8 +256,9 @@ void run_log_likelihood(const Call& call) {
     parallel_for((part.batch + width - 1) / width, means_cost(part) * static_cast<double>(width),
                  range, &context);
   };
-  for_each_pattern<T>(call, 0, shared,
-                      run_series<T, KalmanLogLikelihoodOp<false, CovarianceForm>>);
+  if (!pays({}, call.batch)) return run_series<T, KalmanLogLikelihoodOp<false, SettlingForm>>(call);
+  for_each_pattern<T>(call, 0, pays, shared,
+                      run_series<T, KalmanLogLikelihoodOp<false, SettlingForm>>);
 }
 
 }  // namespace STATESPACE_ISA
