@@ -63,25 +63,31 @@ class Settling {
   // this step and the one before.
   template <class N>
   void advance(N n, const Mask<V>& same, const V* p, V* next) {
-    ++count_;
     settled_ = mask_and(settled_, same);
-    if (any_lane(settled_)) {
-      for (int i = 0; i < n * n; ++i) next[i] = select<V>(settled_, p[i], next[i]);
-    }
-    const int64_t age = count_ - checkpoint_count_;
-    if (checkpoint_count_ > 0 && 2 * age >= checkpoint_count_ && !all_lanes(settled_)) {
+    if (checkpoint_count_ > 0 && 2 * age() >= checkpoint_count_ && !all_lanes(settled_)) {
       const Mask<V> near = nearly_equal(n, next, p);
       if (any_lane(near)) {
         settled_ = mask_or(settled_, mask_and(near, nearly_equal(n, next, checkpoint_)));
       }
     }
-    if (count_ >= kFirstCheckpoint && age >= checkpoint_count_) {
-      for (int i = 0; i < n * n; ++i) checkpoint_[i] = next[i];
+    if (any_lane(settled_)) {
+      for (int i = 0; i < n * n; ++i) next[i] = select<V>(settled_, p[i], next[i]);
+    }
+    count(n, next);
+  }
+
+  // The same where the last step has been repeated, not computed: p[n, n] has stayed.
+  template <class N>
+  void count(N n, const V* p) {
+    if (++count_ >= kFirstCheckpoint && count_ >= 2 * checkpoint_count_) {
+      for (int i = 0; i < n * n; ++i) checkpoint_[i] = p[i];
       checkpoint_count_ = count_;
     }
   }
 
  private:
+  int64_t age() const { return count_ + 1 - checkpoint_count_; }  // of the checkpoint
+
   static constexpr int64_t kFirstCheckpoint = 4;
 
   V* checkpoint_;  // the covariance of long before

@@ -177,7 +177,7 @@ class SettlingStep {
   }
   void predict(const KalmanParameters<V>& model, V* a, V* spread) {
     step_.predict_mean(model, a);
-    if (repeated_) return;
+    if (repeated_) return settling_.count(n_, spread);
     if (varies_) return step_.predict_covariance(model, spread);
     step_.predict_covariance(model, next_);
     settling_.advance(n_, same_, spread, next_);

@@ -54,6 +54,8 @@ class KalmanPlan {
         kalman_predict_covariance(n_, run.model(), update(num_entries_ - 1).p, next, work);
         if (!varies_) settling.advance(n_, same, p, next);
         std::copy_n(next, square, p);
+      } else {
+        settling.count(n_, p);
       }
       entry_of_step_[step] = num_entries_ - 1;
       normaliser_.add(m_, update(num_entries_ - 1));
