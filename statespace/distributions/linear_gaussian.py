@@ -65,7 +65,9 @@ class LinearGaussianStateSpaceModel(tfd.Distribution):
         ``[..., T]`` hides whole steps. Beyond TensorFlow Probability, ``[..., T, m]`` hides single
         components, and NaN in the data is missing too. A mask that fits both ways is one of steps
         if it has fewer axes than the data, and refused if it has not.
-      experimental_parallelize: accepted for compatibility, and without effect.
+      experimental_parallelize: run filter and smoother by associative scans over time,
+        ``algorithm="parallel"`` of :func:`statespace.kalman_filter`, for long series on GPUs. It
+        asks for noise in every component that is observed; a series without it is NaN.
       validate_args: raise where the filter fails (a covariance of observations that is not positive
         definite, numbers that are not finite) instead of returning NaN; not inside XLA, which
         cannot raise.
@@ -206,7 +208,7 @@ class LinearGaussianStateSpaceModel(tfd.Distribution):
 
     @property
     def experimental_parallelize(self):
-        """As given; without effect."""
+        """Whether filter and smoother are scans over time, as given."""
         return self._experimental_parallelize
 
     def latent_size_tensor(self):
@@ -424,7 +426,13 @@ class LinearGaussianStateSpaceModel(tfd.Distribution):
         return with_shape(checked, x.shape[:-2].concatenate(event))
 
     def _run(self, function, ssm, y, **options):
-        return function(ssm, y, on_failure="raise" if self.validate_args else "nan", **options)
+        return function(
+            ssm,
+            y,
+            algorithm="parallel" if self.experimental_parallelize else "auto",
+            on_failure="raise" if self.validate_args else "nan",
+            **options,
+        )
 
     def _moments(self, function, ssm, y, pattern):
         """Results to take means from, and covariances: those do not depend on the values of y."""

@@ -62,20 +62,26 @@ def _gradient_of_gradient(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanFilter")
 def _gradient_filter(op, *cotangents):
-    cotangents = _filled(cotangents[:-1], op.outputs)
+    cotangents = filled(cotangents[:-1], op.outputs)
     return native.library().statespace_kalman_filter_grad(*cotangents, *op.inputs)
 
 
 @tf.RegisterGradient("StatespaceKalmanSmoother")
 def _gradient_smoother(op, *cotangents):
-    *others, lag_one = _filled(cotangents[:-1], op.outputs)
+    return smoother_gradient(filled(cotangents[:-1], op.outputs), op.inputs)
+
+
+def smoother_gradient(cotangents, inputs):
+    """The compiled adjoint of the smoother, for cotangents of its outputs but ``info``."""
+    *others, lag_one = cotangents
     rank = lag_one.shape.rank
     one_step_more = [[0, 0]] * (rank - 3) + [[0, 1], [0, 0], [0, 0]]
     cotangents = (*others, tf.pad(lag_one, one_step_more))
-    return native.library().statespace_kalman_smoother_grad(*cotangents, *op.inputs)
+    return native.library().statespace_kalman_smoother_grad(*cotangents, *inputs)
 
 
-def _filled(cotangents, outputs):
+def filled(cotangents, outputs):
+    """Zeros for the cotangents that are None."""
     return [
         tf.zeros_like(output) if cotangent is None else cotangent
         for cotangent, output in zip(cotangents, outputs, strict=False)

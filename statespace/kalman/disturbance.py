@@ -19,7 +19,7 @@ def disturbance_smoother(
 
     It is the smoother of a model whose state is (x_t, q_t, r_t), with noise-free transitions and
     observations, so whatever a form of the recursion can do holds here too: singular noise, missing
-    components, a diffuse start, derivatives.
+    components, a diffuse start, derivatives. The guide "Kalman filters and smoothers" lists them.
 
     Args:
       ssm, y, mask, lengths, algorithm, on_failure: as for :func:`statespace.kalman_smoother`.
@@ -41,7 +41,7 @@ def disturbance_smoother(
       >>> y = np.array([[0.1], [-0.2], [8.0], [0.0]])
       >>> result = ss.disturbance_smoother(ssm, y)
       >>> print(np.round(result.observation_mean[:, 0], 1))
-      [-1.4 -1.7  6.5 -1.5]
+      [-1.4 -1.8  6.4 -1.6]
     """
     if isinstance(ssm, LinearGaussianSSM):  # else the smoother says what is wrong
         n, k = _size(ssm.transition_scale, -2), _size(ssm.transition_scale, -1)

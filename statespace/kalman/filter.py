@@ -14,7 +14,7 @@ def log_likelihood(
     algorithm="auto",
     per_step=False,
     diffuse_constant="include",
-    memory="all",
+    memory="auto",
     on_failure="nan",
 ):
     """log p(y) of a linear-Gaussian state-space model.
@@ -34,10 +34,11 @@ def log_likelihood(
         -1/2 log(2 pi) of each observation that met one: "include" (Stata, statsmodels) or
         "exclude" (KFAS).
       per_step: return log p(y_t | y_0 .. y_{t-1}) instead of their sum.
-      memory: what the gradient keeps of each series: "all", the predicted moments of every step, or
-        "low", those of every sqrt(T)-th, from which it runs the filter a second time: less than a
-        third slower. The forms "parallel" and "reference" have no "low", and without the compiled
-        library it changes nothing; nor do second derivatives heed it.
+      memory: what the gradient keeps of each series: the predicted moments of every step, or, with
+        "low", of every sqrt(T)-th step, from which it runs the filter a second time. "auto" does
+        that where the series is so long that it is also faster. The forms "parallel" and
+        "reference" know no "low", without the compiled library it changes nothing, and second
+        derivatives keep every step.
       on_failure: "nan": a series whose innovation covariance is not positive definite, or whose
         numbers are not finite, becomes NaN and spoils no other; "raise": InvalidArgumentError
         with batch index and step (not inside XLA, which cannot raise).
@@ -70,8 +71,8 @@ def log_likelihood(
 
 
 def _memory(memory, algorithm):
-    check_choice("log_likelihood", "memory", memory, ("all", "low"))
-    if memory == "all":
+    check_choice("log_likelihood", "memory", memory, ("auto", "low"))
+    if memory == "auto":
         return {}
     if algorithm in ("parallel", "reference"):
         raise ValueError(
@@ -93,6 +94,8 @@ def kalman_filter(
 ) -> FilterResult:
     """Filtered and predicted moments of the states.
 
+    The guide "Kalman filters and smoothers" says what each form of the recursion costs and can do.
+
     Args:
       ssm, y, mask, lengths, algorithm, diffuse_constant, on_failure: as for
         :func:`statespace.log_likelihood`.
@@ -107,6 +110,14 @@ def kalman_filter(
 
     References:
       Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.3.
+
+    Example:
+
+      >>> import numpy as np, statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[1.0]], [[0.5]], [[1.0]], [[1.0]], [0.0], [[10.0]])
+      >>> result = ss.kalman_filter(ssm, np.array([[1.0], [1.2], [np.nan], [0.7]]))
+      >>> print(np.round(result.filtered_mean[:, 0], 2))
+      [0.99 1.11 1.11 0.9 ]
     """
     form, inputs = prepare("kalman_filter", ssm, y, mask, lengths, algorithm, on_failure)
     result = form.filter(*inputs)

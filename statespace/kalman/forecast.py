@@ -12,7 +12,8 @@ from statespace.ssm import time_axes
 def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
     """Moments of the next ``horizon`` states and observations, given the data.
 
-    A forecast is the filter run on over steps with nothing observed.
+    A forecast is the filter run on over steps with nothing observed, with ``algorithm="auto"`` of
+    the guide "Kalman filters and smoothers".
 
     Args:
       ssm: a :class:`statespace.LinearGaussianSSM`. A per-step parameter that varies in time must
@@ -31,6 +32,14 @@ def forecast(ssm, y, horizon, *, mask=None) -> ForecastMoments:
 
     References:
       Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., section 4.11.
+
+    Example:
+
+      >>> import numpy as np, statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[0.9]], [[0.5]], [[1.0]], [[1.0]], [0.0], [[1.0]])
+      >>> ahead = ss.forecast(ssm, np.array([[1.0], [1.2], [0.7]]), 2)
+      >>> print(np.round(ahead.observation_mean[:, 0], 2))
+      [0.61 0.55]
     """
     horizon = positive_int("forecast", "horizon", horizon)
     y = _extend(ssm, masked_data("forecast", ssm, y, mask), horizon)

@@ -14,8 +14,9 @@ from statespace.ssm import PARAMETERS, LinearGaussianSSM, check_broadcasting, ti
 def online_filter(ssm) -> "OnlineFilter":
     """The Kalman filter for a stream: one observation at a time, in constant memory.
 
-    Its numbers are those of :func:`statespace.kalman_filter`. Each step can be
-    differentiated, and may be part of a ``tf.function`` or ``tf.while_loop``.
+    Its numbers are those of :func:`statespace.kalman_filter`, in the covariance form of the guide
+    "Kalman filters and smoothers". Each step can be differentiated, and may be part of a
+    ``tf.function`` or ``tf.while_loop``.
 
     Args:
       ssm: a :class:`statespace.LinearGaussianSSM` whose every start is proper. Parameters that vary

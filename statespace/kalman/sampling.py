@@ -30,7 +30,7 @@ def sample(ssm, num_steps, *, sample_shape=(), seed) -> SampleResult:
     """Draws series from the model: paths of its states, and what is observed of them.
 
     Reparameterised: each draw is a smooth function of the model's parameters, and can be
-    differentiated for them.
+    differentiated for them. See the guide "Kalman filters and smoothers".
 
     Args:
       ssm: a :class:`statespace.LinearGaussianSSM` whose every start is proper.
@@ -83,7 +83,7 @@ def sample_posterior(
     mean and covariance, over all times, of the states given y. One run of the smoother does it.
 
     Reparameterised: each draw is a smooth function of data and parameters, and can be
-    differentiated for them.
+    differentiated for them. See the guide "Kalman filters and smoothers".
 
     Args:
       ssm: a :class:`statespace.LinearGaussianSSM`. Diffuse states are drawn given the data too.

@@ -17,7 +17,8 @@ def kalman_smoother(
     """Moments of the states given all data, before and after.
 
     The backward recursion is that of the disturbance smoother, which inverts no predicted
-    covariance: states without noise and a singular initial covariance are fine.
+    covariance: states without noise and a singular initial covariance are fine. See the guide
+    "Kalman filters and smoothers" for the other forms, and for what a vague start costs.
 
     Args:
       ssm, y, mask, lengths, algorithm, diffuse_constant, on_failure: as for
@@ -33,6 +34,14 @@ def kalman_smoother(
 
     References:
       Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., sections 4.4 and 4.7.
+
+    Example:
+
+      >>> import numpy as np, statespace as ss
+      >>> ssm = ss.LinearGaussianSSM([[1.0]], [[0.5]], [[1.0]], [[1.0]], [0.0], [[10.0]])
+      >>> result = ss.kalman_smoother(ssm, np.array([[1.0], [1.2], [np.nan], [0.7]]))
+      >>> print(np.round(result.smoothed_mean[:, 0], 2))
+      [1.   1.   0.95 0.9 ]
     """
     form, inputs = prepare("kalman_smoother", ssm, y, mask, lengths, algorithm, on_failure)
     result = form.smoother(*inputs)

@@ -12,7 +12,7 @@ import functools
 import tensorflow as tf
 
 from statespace import native
-from statespace.kalman import reference
+from statespace.kalman import covariance, reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.linalg_ops.differentiation import reference_vjp
@@ -102,4 +102,8 @@ def _gradient_filter(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootSmoother")
 def _gradient_smoother(op, *cotangents):
-    return reference_vjp(_smoother_reference, op.inputs, cotangents)
+    """By the covariance form's adjoint, in float64."""
+    cotangents = covariance.filled(cotangents[:-1], op.outputs)
+    wide = [[tf.cast(x, tf.float64) for x in xs] for xs in (cotangents, op.inputs)]
+    gradient = covariance.smoother_gradient(*wide)
+    return [tf.cast(x, y.dtype) for x, y in zip(gradient, op.inputs, strict=True)]

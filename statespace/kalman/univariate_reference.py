@@ -283,7 +283,7 @@ def _component(h, innovation, noise, state):
     is_diffuse = square > tf.square(_tolerance(h.dtype) * bound)
     square = tf.where(is_diffuse, square, tf.ones_like(square))
     diffuse_gain = tf.linalg.matvec(state.diffuse, x) / square[..., tf.newaxis]
-    information = _inverse(variance, is_diffuse)
+    information = _inverse(variance, ~is_diffuse & (variance > 0))
     proper_gain = cross * information[..., tf.newaxis]
     gain = tf.where(is_diffuse[..., tf.newaxis], diffuse_gain, proper_gain)
     return _Component(h, cross, x, gain, innovation, variance, information, square, is_diffuse)
@@ -387,10 +387,10 @@ def _num_components(y):
     return y.shape[-1]
 
 
-def _inverse(x, irrelevant):
-    """1 / x with 0 where it is irrelevant, where x may be zero."""
-    safe = tf.where(irrelevant, tf.ones_like(x), x)
-    return tf.where(irrelevant, tf.zeros_like(x), 1.0 / safe)
+def _inverse(x, usable):
+    """1 / x, and 0 where it is not usable; then it spoils no gradient either."""
+    safe = tf.where(usable, x, tf.ones_like(x))
+    return tf.where(usable, 1.0 / safe, tf.zeros_like(x))
 
 
 def _tolerance(dtype):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from distributions.cases import TABLE, Ours, Theirs
+from distributions.cases import TABLE, Case, Ours, Theirs, arrays, fixed
 from oracles import finite_differences
 
 NAMES = list(TABLE)
@@ -43,6 +43,34 @@ def test_numbers_and_shapes(name):
 def test_with_and_without_the_compiled_library(native):
     case = TABLE["a mask for each model"]
     assert_close(run_all(case.build(Ours), case), run_all(case.build(Theirs), case), 1e-9)
+
+
+@pytest.mark.parametrize("name", ["moving models", "operators, several models", "a mask each"])
+def test_scans_over_time_give_the_same_numbers(name):
+    case = TABLE[name]
+    sequential = case.build(Ours)
+    parallel = sequential.copy(experimental_parallelize=True)
+    assert_close(run_all(parallel, case), run_all(sequential, case), 1e-9)
+
+    def total(model, case):
+        model = model.copy(experimental_parallelize=True)
+        return tf.reduce_sum(model.log_prob(case.x, mask=case.mask))
+
+    expected = gradients(case, Theirs, lambda model, case: model.log_prob(case.x, mask=case.mask))
+    assert_close(gradients(case, Ours, total), expected, 1e-8)
+
+
+def test_scans_over_time_need_noise_in_what_is_observed():
+    """Which tells them from the other forms, to which an uncertain state is enough."""
+    without_noise = arrays(np.random.default_rng(3), 2, 1)
+    without_noise |= {name: np.zeros_like(without_noise[name]) for name in ("g", "c")}
+    case = Case(fixed(2), without_noise, np.array([[0.3], [0.1]]))
+    sequential = case.build(Ours)
+    assert np.isfinite(sequential.log_prob(case.x))
+    parallel = sequential.copy(experimental_parallelize=True)
+    assert np.isnan(parallel.log_prob(case.x))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"step \+ 1 = 2"):
+        parallel.copy(validate_args=True).log_prob(case.x)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -77,7 +77,8 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceSyrkGrad", "a[m,k] x_bar[m,m]", "a_bar[m,k]", "", ""},
     {"StatespaceSyrkTn", "a[k,m]", "x[m,m]", "", ""},
     {"StatespaceSyrkTnGrad", "a[k,m] x_bar[m,m]", "a_bar[k,m]", "", ""},
-    // Kalman filters. low_memory is for the gradient: it keeps O(sqrt(T)) numbers a series.
+    // Kalman filters. low_memory is for the gradient: it keeps O(sqrt(T)) numbers a series,
+    // as it does anyway of long ones.
     {"StatespaceKalmanLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32",
      "low_memory", ""},
     {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32",

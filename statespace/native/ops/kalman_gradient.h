@@ -189,7 +189,7 @@ struct KalmanGradientOp {
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T');
-    const Stretches stretches(num_steps, call.attrs[0] != 0);
+    const Stretches stretches(num_steps, Tape<V>::size(1, n) * sizeof(V), call.attrs[0] != 0);
     const int64_t size = Run::work_size(call) + Tape<V>::size(stretches.length, n) +
                          Tape<V>::size(stretches.count(), n) +
                          ModelCotangents<V>::work_size(operands) + Backward::work_size(call);

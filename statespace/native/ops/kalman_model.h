@@ -351,13 +351,20 @@ struct Tape {
   }
 };
 
+// A tape up to this size stays in the nearer caches; one beyond it costs more time, for its memory
+// has to be had and written, than running the steps again.
+constexpr int64_t kLargestTapeBytes = int64_t{4} << 20;
+
 // How the way back remembers: predicted moments of every step, or, to save memory, of every
 // sqrt(T)-th step, from which the steps up to the next are run again when their turn comes.
 struct Stretches {
   int64_t num_steps, length, last;  // last: where the last one begins
 
-  Stretches(int64_t steps, bool low_memory) : num_steps(steps), length(steps > 0 ? steps : 1) {
-    if (low_memory) length = static_cast<int64_t>(std::ceil(std::sqrt(double(length))));
+  Stretches(int64_t steps, int64_t bytes_per_step, bool low_memory)
+      : num_steps(steps), length(steps > 0 ? steps : 1) {
+    if (low_memory || bytes_per_step * length > kLargestTapeBytes) {
+      length = static_cast<int64_t>(std::ceil(std::sqrt(double(length))));
+    }
     last = steps > 0 ? (steps - 1) / length * length : 0;
   }
   int64_t count() const { return last / length + 1; }

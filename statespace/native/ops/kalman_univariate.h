@@ -338,7 +338,7 @@ struct UnivariateGradientOp {
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    const Stretches stretches(num_steps, call.attrs[0] != 0);
+    const Stretches stretches(num_steps, Tape::size(1, n) * sizeof(V), call.attrs[0] != 0);
     const int64_t size = Run::work_size(call) + Tape::size(stretches.length, n) +
                          Tape::size(stretches.count(), n) + UnivariatePass<V>::size(n, m) + n +
                          2 * square + univariate_adjoint_work_size(n, m) +
