@@ -146,6 +146,20 @@ void for_each_pattern(const Call& call, int y, Pays&& pays, Shared&& shared, Res
   rest(part.call());
 }
 
+// An array that stays in registers where its length is a constant, else lies in given memory.
+template <class V, class N>
+struct LocalArray {
+  V* numbers;
+  LocalArray(N, V* memory) : numbers(memory) {}
+  V* get() { return numbers; }
+};
+template <class V, int N>
+struct LocalArray<V, Fixed<N>> {
+  V numbers[N];
+  LocalArray(Fixed<N>, V*) {}
+  V* get() { return numbers; }
+};
+
 // The means of one group of series that follow a plan.
 template <class V, class N, class M>
 class KalmanMeans {
@@ -158,36 +172,47 @@ class KalmanMeans {
       : n_(n), m_(m), num_steps_(call.size('T')), operands_(operands), group_(group), plan_(plan) {
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     y_ = take(kBlock * m), b_ = take(n), d_ = take(m);
-    a_ = take(n), filtered_ = take(n), v_ = take(m), z_ = take(m);
+    start_ = take(n), a_ = take(n), filtered_ = take(n), v_ = take(m), z_ = take(m);
   }
   static int64_t work_size(const Call& call) {
-    return 3 * call.size('n') + (kBlock + 3) * call.size('m');
+    return 4 * call.size('n') + (kBlock + 3) * call.size('m');
   }
 
-  // As KalmanRun::forward.
+  // Runs the filter; after each update calls on_update(step, predicted mean, L^-1 v). Returns the
+  // status per lane, as KalmanRun::forward.
   template <class OnUpdate>
   V forward(OnUpdate&& on_update) {
+    load(operands_[kInitialMean], group_, 0, start_);
+    return run(0, num_steps_, start_, on_update);
+  }
+
+  // The same for steps first ... end - 1, from the predicted mean of the first.
+  template <class OnUpdate>
+  V run(int64_t first, int64_t end, const V* mean, OnUpdate&& on_update) {
+    LocalArray<V, N> a_array(n_, a_), filtered_array(n_, filtered_);
+    LocalArray<V, M> v_array(m_, v_), z_array(m_, z_);
+    V *const a = a_array.get(), *const filtered = filtered_array.get(), *const v = v_array.get(),
+             *const z = z_array.get();
+    for (int i = 0; i < n_; ++i) a[i] = mean[i];
     V info = V();
-    load(operands_[kInitialMean], group_, 0, a_);
-    for (int64_t step = 0; step < num_steps_; ++step) {
-      if (step == 0 || operands_[kB].step_stride != 0) load(operands_[kB], group_, step, b_);
-      if (step == 0 || operands_[kD].step_stride != 0) load(operands_[kD], group_, step, d_);
-      if (step % kBlock == 0) load_block(step);
-      const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(plan_.step_update(step)),
-                                               plan_.observation_matrix(step), d_,
-                                               y_ + step % kBlock * m_, a_, v_, z_, filtered_);
+    for (int64_t step = first; step < end; ++step) {
+      const int64_t place = step % kBlock;
+      if (step == first || place == 0) load_block(step - place);
+      if (step == first || operands_[kB].step_stride != 0) load(operands_[kB], group_, step, b_);
+      if (step == first || operands_[kD].step_stride != 0) load(operands_[kD], group_, step, d_);
+      const Mask<V> ok =
+          kalman_update_mean<V>(n_, m_, weights(plan_.step_update(step)),
+                                plan_.observation_matrix(step), d_, y_ + place * m_, a, v, z,
+                                filtered);
       const Mask<V> first_failure = mask_and(mask_not(ok), info == V());
       info = select<V>(first_failure, splat<V>(static_cast<T>(step + 1)), info);
-      on_update(step);
+      on_update(step, static_cast<const V*>(a), static_cast<const V*>(z));
       if (step + 1 < num_steps_) {
-        kalman_predict_mean<V>(n_, plan_.transition_transpose(step), b_, filtered_, a_);
+        kalman_predict_mean<V>(n_, plan_.transition_transpose(step), b_, filtered, a);
       }
     }
     return info;
   }
-
-  const V* mean() const { return a_; }      // predicted
-  const V* whitened() const { return z_; }  // L^-1 v
 
  private:
   static constexpr int64_t kBlock = 16;  // steps of data that go into lanes at once
@@ -204,7 +229,7 @@ class KalmanMeans {
   const Operand* operands_;
   Group<V> group_;
   const KalmanPlan<T>& plan_;
-  V *y_, *b_, *d_, *a_, *filtered_, *v_, *z_;
+  V *y_, *b_, *d_, *start_, *a_, *filtered_, *v_, *z_;
 };
 
 template <class T>
@@ -227,8 +252,8 @@ void shared_log_likelihood(const Call& call, const Group<V>& group,
     V* const memory = static_cast<V*>(scratch(Means::work_size(call) * sizeof(V)));
     Means means(call, call.inputs, group, plan, n, m, memory);
     CompensatedSum<V> squares;
-    const V info = means.forward([&](int64_t) {
-      for (int i = 0; i < m; ++i) squares.add(means.whitened()[i] * means.whitened()[i]);
+    const V info = means.forward([&](int64_t, const V*, const V* z) {
+      for (int i = 0; i < m; ++i) squares.add(z[i] * z[i]);
     });
     const V value = plan.log_density(squares.value());
     store(call.outputs[0], group, 0, &value);

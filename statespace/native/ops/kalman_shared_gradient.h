@@ -39,21 +39,27 @@ class MeansGradient {
   void run() {
     const int64_t num_steps = call_.size('T');
     const int64_t scales = std::max({n_ * noise_, m_ * observation_noise_, n_ * initial_noise_});
-    const int64_t size = Means::work_size(call_) + num_steps * (n_ + m_) +
+    const int64_t entry = n_ + m_;  // of the tape: a predicted mean and L^-1 v
+    const Stretches stretches(num_steps, entry * sizeof(V), false);
+    const int64_t size = Means::work_size(call_) + (stretches.length + stretches.count()) * entry +
                          ModelCotangents<V>::work_size(operands_) + 4 * n_ + m_ + n_ * n_ +
                          m_ * m_ + scales;
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Means means(call_, operands_, group_, plan_, n_, m_, take(Means::work_size(call_)));
-    V* const tape = take(num_steps * (n_ + m_));
+    V* const tape = take(stretches.length * entry);
+    V* const starts = take(stretches.count() * entry);
     V* const cotangents = take(ModelCotangents<V>::work_size(operands_));
     r_ = take(n_), r_filtered_ = take(n_), x_ = take(n_), weighted_ = take(n_), u_ = take(m_);
     rr_ = take(n_ * n_), uu_ = take(m_ * m_), scale_ = take(scales);
 
-    const V info = means.forward([&](int64_t step) {
-      V* const to = tape + step * (n_ + m_);
-      for (int i = 0; i < n_; ++i) to[i] = means.mean()[i];
-      for (int i = 0; i < m_; ++i) to[n_ + i] = means.whitened()[i];
+    const auto record = [this](const V* mean, const V* whitened, V* to) {
+      for (int i = 0; i < n_; ++i) to[i] = mean[i];
+      for (int i = 0; i < m_; ++i) to[n_ + i] = whitened[i];
+    };
+    const V info = means.forward([&](int64_t step, const V* a, const V* z) {
+      if (step % stretches.length == 0) record(a, z, starts + step / stretches.length * entry);
+      if (step >= stretches.last) record(a, z, tape + (step - stretches.last) * entry);
     });
     const V fill = fill_of_failed(call_.inputs, 1, group_, num_steps, &weight_);
     ModelCotangents<V> bars(operands_, targets_, group_, cotangents, info != V(), fill);
@@ -61,12 +67,21 @@ class MeansGradient {
     set_zero(n_, r_);
     set_zero(n_ * n_, rr_);
     set_zero(m_ * m_, uu_);
-    for (int64_t step = num_steps - 1; step >= 0; --step) {
-      const V* const from = tape + step * (n_ + m_);
-      undo(step, from, from + n_, bars.step());
-      if (operands_[kG].step_stride != 0) finish_transition_scale(step, bars.step().g);
-      if (operands_[kC].step_stride != 0) finish_observation_scale(step, bars.step().c);
-      bars.flush_step(step);
+    for (int64_t first = stretches.last; first >= 0; first -= stretches.length) {
+      const int64_t end = stretches.end(first);
+      if (first != stretches.last) {
+        means.run(first, end, starts + first / stretches.length * entry,
+                  [&](int64_t step, const V* a, const V* z) {
+                    record(a, z, tape + (step - first) * entry);
+                  });
+      }
+      for (int64_t step = end - 1; step >= first; --step) {
+        const V* const from = tape + (step - first) * entry;
+        undo(step, from, from + n_, bars.step());
+        if (operands_[kG].step_stride != 0) finish_transition_scale(step, bars.step().g);
+        if (operands_[kC].step_stride != 0) finish_observation_scale(step, bars.step().c);
+        bars.flush_step(step);
+      }
     }
     if (operands_[kG].step_stride == 0) finish_transition_scale(0, bars.step().g);
     if (operands_[kC].step_stride == 0) finish_observation_scale(0, bars.step().c);
