@@ -75,37 +75,66 @@ inline void noise_covariance(N n, int columns, const V* scale, V* covariance) {
   if constexpr (part == Part::kAll) mirror(n, covariance);
 }
 
-// The innovation y - H a - d, NaN where y is, w = H P, and the lower triangle of s = H P H' + R.
+// x += A' y for A[k, n], which may be the same in all lanes of y.
+template <class V, class A, class N, class K>
+inline void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
+  if constexpr (kLanes<V> == 1) {
+    multiply<Into::kAdd>(Fixed<1>(), n, k, rows(y, k), rows(a, n), x);
+  } else {
+    for (int i = 0; i < n; ++i) {
+      V sum = x[i];
+      for (int l = 0; l < k; ++l) sum = mul_add(spread<V>(a[l * n + i]), y[l], sum);
+      x[i] = sum;
+    }
+  }
+}
+
+// The innovation y - H a - d, NaN where y is. H may be the same in all lanes.
+template <class V, class A, class N, class M>
+inline void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y, const V* a,
+                                   V* v) {
+  for (int i = 0; i < m; ++i) {
+    V sum = y[i] - d[i];
+    for (int j = 0; j < n; ++j) sum = neg_mul_add(spread<V>(h[i * n + j]), a[j], sum);
+    v[i] = sum;
+  }
+}
+
+// w = H P and the lower triangle of s = H P H' + R.
 template <class V, class N, class M>
-inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
-                              const V* p, V* v, V* w, V* s) {
+inline void kalman_innovation_covariance(N n, M m, const KalmanParameters<V>& model, const V* p,
+                                         V* w, V* s) {
   multiply(m, n, n, rows<V>(model.h, n), rows(p, n), w);
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j <= i; ++j) s[i * m + j] = model.r[i * m + j];
-    v[i] = y[i] - model.d[i];
-    for (int j = 0; j < n; ++j) v[i] = neg_mul_add(model.h[i * n + j], a[j], v[i]);
   }
   multiply<Into::kAdd, Part::kLower>(m, m, n, rows<V>(w, n), transposed<V>(model.h, n), s);
 }
 
-// Conditions the predicted moments a[n], p[n, n] on y[m], of which NaN entries are missing.
+// Both of the above.
 template <class V, class N, class M>
-inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
-                          const V* p, KalmanUpdate<V>& out) {
+inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
+                              const V* p, V* v, V* w, V* s) {
+  kalman_innovation_mean<V>(n, m, model.h, model.d, y, a, v);
+  kalman_innovation_covariance(n, m, model, p, w, s);
+}
+
+// An update's covariances, which depend on the data only through what is missing: NaN in y[m].
+// p[n, n]: the predicted covariance. Leaves out.v, out.z and out.a alone.
+template <class V, class N, class M>
+inline void kalman_update_covariance(N n, M m, const KalmanParameters<V>& model, const V* y,
+                                     const V* p, KalmanUpdate<V>& out) {
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), zero = V();
-  V probe = zero;  // becomes NaN where a moment is not finite
+  V probe = zero;  // becomes NaN where a variance is not finite
   for (int i = 0; i < n; ++i) {
-    probe = probe + (a[i] - a[i]);
     for (int j = 0; j <= i; ++j) probe = probe + (p[i * n + j] - p[i * n + j]);
   }
 
-  kalman_innovation(n, m, model, y, a, p, out.v, out.w, out.s);
+  kalman_innovation_covariance(n, m, model, p, out.w, out.s);
   for (int i = 0; i < m; ++i) {
     const Mask<V> seen = y[i] == y[i];
     out.observed[i] = select<V>(seen, one, zero);
-    out.v[i] = select<V>(seen, out.v[i], zero);
-    probe = probe + (out.v[i] - out.v[i]);
     for (int j = 0; j < n; ++j) out.w[i * n + j] = select<V>(seen, out.w[i * n + j], zero);
     for (int j = 0; j < i; ++j) {
       const Mask<V> both = mask_and(seen, out.observed[j] != zero);
@@ -128,27 +157,19 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
       out.l[i * m + j] = sum * out.inverse[j];
     }
   }
+  out.ok = ok;
 
-  // z = L^-1 v, w = L^-1 H P, and the filtered moments a + w'z, P - w'w.
+  // w = L^-1 H P and P - w'w.
   for (int i = 0; i < m; ++i) {
-    V sum = out.v[i];
     for (int k = 0; k < i; ++k) {
       const V factor = -out.l[i * m + k];
-      sum = mul_add(factor, out.z[k], sum);
       for (int j = 0; j < n; ++j) {
         out.w[i * n + j] = mul_add(factor, out.w[k * n + j], out.w[i * n + j]);
       }
     }
-    out.z[i] = sum * out.inverse[i];
-    const V square = out.z[i] * out.z[i];
-    ok = mask_and(ok, is_finite(square));
     for (int j = 0; j < n; ++j) out.w[i * n + j] = out.w[i * n + j] * out.inverse[i];
   }
-  out.ok = ok;
   for (int i = 0; i < n; ++i) {
-    V sum = a[i];
-    for (int k = 0; k < m; ++k) sum = mul_add(out.w[k * n + i], out.z[k], sum);
-    out.a[i] = sum;
     for (int j = 0; j <= i; ++j) out.p[i * n + j] = p[i * n + j];
   }
   multiply<Into::kSubtract, Part::kLower>(n, n, m, transposed<V>(out.w, n), rows<V>(out.w, n),
@@ -156,19 +177,79 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
   mirror(n, out.p);
 }
 
-// Predicted moments of the next step: a = F a + b, P = F P F' + Q. `work` holds n * n numbers.
+// What an update's mean needs of its covariances; A is V, or a number that all lanes share.
+template <class A>
+struct KalmanWeights {
+  const A* observed;  // as in KalmanUpdate
+  const A* l;
+  const A* inverse;
+  const A* w;
+};
+
+template <class V>
+inline KalmanWeights<V> weights(const KalmanUpdate<V>& update) {
+  return {update.observed, update.l, update.inverse, update.w};
+}
+
+// An update's mean: the innovation v[m], z = L^-1 v and the filtered mean a + w'z, from the
+// predicted mean a[n]. Returns false in the lanes where a number is not finite.
+template <class V, class A, class N, class M>
+inline Mask<V> kalman_update_mean(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* d,
+                                  const V* y, const V* a, V* v, V* z, V* filtered) {
+  const V zero = V();
+  V probe = zero;
+  for (int i = 0; i < n; ++i) probe = probe + (a[i] - a[i]);
+  kalman_innovation_mean(n, m, h, d, y, a, v);
+  Mask<V> ok = zero == zero;
+  for (int i = 0; i < m; ++i) {
+    v[i] = select<V>(spread<V>(weights.observed[i]) != zero, v[i], zero);
+    probe = probe + (v[i] - v[i]);
+    V sum = v[i];
+    for (int k = 0; k < i; ++k) sum = mul_add(-spread<V>(weights.l[i * m + k]), z[k], sum);
+    z[i] = sum * spread<V>(weights.inverse[i]);
+    ok = mask_and(ok, is_finite(V(z[i] * z[i])));
+  }
+  for (int i = 0; i < n; ++i) filtered[i] = a[i];
+  add_transposed_product(n, m, weights.w, z, filtered);
+  return mask_and(ok, probe == zero);
+}
+
+// Conditions the predicted moments a[n], p[n, n] on y[m], of which NaN entries are missing.
+template <class V, class N, class M>
+inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
+                          const V* p, KalmanUpdate<V>& out) {
+  kalman_update_covariance(n, m, model, y, p, out);
+  const Mask<V> ok = kalman_update_mean<V>(n, m, weights(out), model.h, model.d, y, a, out.v, out.z,
+                                           out.a);
+  out.ok = mask_and(out.ok, ok);
+}
+
+// The next predicted mean F a + b, from F'. F may be the same in all lanes.
+template <class V, class A, class N>
+inline void kalman_predict_mean(N n, const A* f_transpose, const V* b, const V* filtered_mean,
+                                V* a) {
+  for (int i = 0; i < n; ++i) a[i] = b[i];
+  add_transposed_product(n, n, f_transpose, filtered_mean, a);
+}
+
+// The next predicted covariance F P F' + Q. `work` holds n * n numbers.
 template <class V, class N>
-inline void kalman_predict(N n, const KalmanParameters<V>& model, const V* filtered_mean,
-                           const V* filtered_covariance, V* a, V* p, V* work) {
+inline void kalman_predict_covariance(N n, const KalmanParameters<V>& model,
+                                      const V* filtered_covariance, V* p, V* work) {
   multiply(n, n, n, rows<V>(model.f, n), rows(filtered_covariance, n), work);
   for (int i = 0; i < n; ++i) {
-    V sum = model.b[i];
-    for (int j = 0; j < n; ++j) sum = mul_add(model.f[i * n + j], filtered_mean[j], sum);
-    a[i] = sum;
     for (int j = 0; j <= i; ++j) p[i * n + j] = model.q[i * n + j];
   }
   multiply<Into::kAdd, Part::kLower>(n, n, n, rows<V>(work, n), rows<V>(model.f_transpose, n), p);
   mirror(n, p);
+}
+
+// Predicted moments of the next step. `work` holds n * n numbers.
+template <class V, class N>
+inline void kalman_predict(N n, const KalmanParameters<V>& model, const V* filtered_mean,
+                           const V* filtered_covariance, V* a, V* p, V* work) {
+  kalman_predict_covariance(n, model, filtered_covariance, p, work);
+  kalman_predict_mean<V>(n, model.f_transpose, model.b, filtered_mean, a);
 }
 
 }  // namespace STATESPACE_ISA

@@ -53,6 +53,12 @@ inline void set_zero(N count, V* x) {
   for (int i = 0; i < count; ++i) x[i] = V();
 }
 
+// Zeros in place of what is infinite or NaN.
+template <class V, class N>
+inline void clear_not_finite(N count, V* x) {
+  for (int i = 0; i < count; ++i) x[i] = select<V>(is_finite(x[i]), x[i], V());
+}
+
 // The lanes in which all of x[count] is zero, and writing to given lanes of x.
 template <class V>
 inline Mask<V> all_zero(int64_t count, const V* x) {

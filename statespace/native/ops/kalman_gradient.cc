@@ -1,14 +1,14 @@
 #include "ops/kalman_gradient.h"
 
+#include "ops/kalman_shared_gradient.h"
 #include "ops/kernels.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanGradientKernels[] = {
-    {"StatespaceKalmanLogLikelihoodGrad",
-     run_gradient<float, float, KalmanGradientOp<CovarianceGradient>>,
-     run_gradient<double, double, KalmanGradientOp<CovarianceGradient>>},
+    {"StatespaceKalmanLogLikelihoodGrad", run_log_likelihood_gradient<float>,
+     run_log_likelihood_gradient<double>},
     {nullptr, nullptr, nullptr},
 };
 

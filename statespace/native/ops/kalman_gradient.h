@@ -229,20 +229,32 @@ struct KalmanGradientOp {
   }
 };
 
-// Runs Op::compute(call, targets, group, n, m) over all groups of series. The gradients of the
-// model's operands are the first outputs.
-// T: what the operands hold; Compute: what the recursion computes with.
-template <class T, class Compute, class Op>
-void run_gradient(const Call& call) {
+// Whether an output's numbers may belong to several series. Part of a batch has offsets.
+inline bool is_summed(const Call& call, const Operand& output) {
+  return output.shared && (call.batch > 1 || output.offsets != nullptr);
+}
+
+// Zeros in the gradients of the model's operands, the first outputs.
+template <class T>
+void clear_gradients(const Call& call) {
+  for (int i = 0; i < kNumModelOperands; ++i) {
+    T* const data = static_cast<T*>(call.outputs[i].data);
+    for (int64_t j = 0; j < call.outputs[i].num_elements; ++j) data[j] = T(0);
+  }
+}
+
+// Calls body(targets, group) over all groups of series, for gradients of the model's operands that
+// start from what the outputs hold.
+// T: what the operands hold; Compute: what the recursion computes with; series_cost: about the
+// nanoseconds of one series.
+template <class T, class Compute, class Form, class Body>
+void add_gradients(const Call& call, double series_cost, const Body& body) {
   const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<Compute>> : 1;
   const int64_t groups = (call.batch + width - 1) / width;
   // The first chunk adds into the outputs themselves, each other one into a copy.
   int64_t copy_size = 0;
   for (int i = 0; i < kNumModelOperands; ++i) {
-    const Operand& output = call.outputs[i];
-    if (call.batch > 1 && output.shared) copy_size += output.num_elements;
-    T* const data = static_cast<T*>(output.data);
-    for (int64_t j = 0; j < output.num_elements; ++j) data[j] = T(0);
+    if (is_summed(call, call.outputs[i])) copy_size += call.outputs[i].num_elements;
   }
   int64_t chunks = groups < kMostChunks ? groups : kMostChunks;
   const int64_t affordable = copy_size > 0 ? kMostCopyBytes / (copy_size * sizeof(T)) : chunks;
@@ -255,9 +267,10 @@ void run_gradient(const Call& call) {
 
   struct Context {
     const Call& call;
+    const Body& body;
     T* copies;
     int64_t chunks, groups, width, copy_size;
-  } context = {call, copies.data, chunks, groups, width, copy_size};
+  } context = {call, body, copies.data, chunks, groups, width, copy_size};
   const auto range = [](const void* opaque, int64_t first_chunk, int64_t last_chunk) {
     const Context& c = *static_cast<const Context*>(opaque);
     for (int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
@@ -265,7 +278,7 @@ void run_gradient(const Call& call) {
       T* copy = c.copies + (chunk - 1) * c.copy_size;
       for (int i = 0; i < kNumModelOperands; ++i) {
         const Operand& output = c.call.outputs[i];
-        targets[i] = {output, c.call.batch > 1 && output.shared};
+        targets[i] = {output, is_summed(c.call, output)};
         if (!targets[i].add) continue;
         if (chunk > 0) targets[i].output.data = copy;
         copy += output.num_elements;
@@ -273,31 +286,45 @@ void run_gradient(const Call& call) {
       const int64_t begin = c.groups * chunk / c.chunks * c.width;
       const int64_t end = c.groups * (chunk + 1) / c.chunks * c.width;
       const int64_t last = end < c.call.batch ? end : c.call.batch;
-      for_each_series<Compute, typename Op::Form>(c.call, begin, last, [&](auto group) {
-        if constexpr (Op::kUnrolled) {
-          with_model_sizes<typename decltype(group)::Value>(
-              c.call, [&](auto n, auto m) { Op::compute(c.call, targets, group, n, m); });
-        } else {
-          Op::compute(c.call, targets, group, static_cast<int>(c.call.size('n')),
-                      static_cast<int>(c.call.size('m')));
-        }
-      });
+      for_each_series<Compute, Form>(c.call, begin, last,
+                                     [&](auto group) { c.body(targets, group); });
     }
   };
-  const double cost = 4 * kalman_cost(call) * static_cast<double>(groups) /
-                      static_cast<double>(chunks > 0 ? chunks : 1);
+  const double cost =
+      series_cost * static_cast<double>(groups) / static_cast<double>(chunks > 0 ? chunks : 1);
   parallel_for(chunks, cost, range, &context);
 
   const T* copy = copies.data;
   for (int64_t chunk = 1; chunk < chunks; ++chunk) {
     for (int i = 0; i < kNumModelOperands; ++i) {
       const Operand& output = call.outputs[i];
-      if (!(call.batch > 1 && output.shared)) continue;
+      if (!is_summed(call, output)) continue;
       T* const data = static_cast<T*>(output.data);
       for (int64_t j = 0; j < output.num_elements; ++j) data[j] += copy[j];
       copy += output.num_elements;
     }
   }
+}
+
+// Runs Op::compute(call, targets, group, n, m) over all groups of series, adding to the outputs.
+template <class T, class Compute, class Op>
+void add_gradients_of(const Call& call) {
+  add_gradients<T, Compute, typename Op::Form>(
+      call, 4 * kalman_cost(call), [&call](const GradientTarget* targets, auto group) {
+        if constexpr (Op::kUnrolled) {
+          with_model_sizes<typename decltype(group)::Value>(
+              call, [&](auto n, auto m) { Op::compute(call, targets, group, n, m); });
+        } else {
+          Op::compute(call, targets, group, static_cast<int>(call.size('n')),
+                      static_cast<int>(call.size('m')));
+        }
+      });
+}
+
+template <class T, class Compute, class Op>
+void run_gradient(const Call& call) {
+  clear_gradients<T>(call);
+  add_gradients_of<T, Compute, Op>(call);
 }
 
 }  // namespace STATESPACE_ISA

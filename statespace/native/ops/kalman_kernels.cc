@@ -1,4 +1,4 @@
-#include "ops/kalman_kernels.h"
+#include "ops/kalman_shared.h"
 
 #include "ops/kernels.h"
 
@@ -6,8 +6,8 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 const KernelEntry kKalmanKernels[] = {
-    series_entry<KalmanLogLikelihoodOp<false, CovarianceForm>>("StatespaceKalmanLogLikelihood"),
-    series_entry<KalmanLogLikelihoodOp<true, CovarianceForm>>(
+    {"StatespaceKalmanLogLikelihood", run_log_likelihood<float>, run_log_likelihood<double>},
+    series_entry<KalmanLogLikelihoodOp<true, SettlingForm>>(
         "StatespaceKalmanLogLikelihoodPerStep"),
     series_entry<KalmanFilterOp>("StatespaceKalmanFilter"),
     series_entry<KalmanSmootherOp>("StatespaceKalmanSmoother"),

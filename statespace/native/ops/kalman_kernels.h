@@ -65,6 +65,13 @@ struct CovarianceForm {
   using Step = CovarianceStep<V, N, M>;
 };
 
+// The same, for what needs the covariances of no step but through their effect on the means.
+struct SettlingForm {
+  static constexpr bool kSumsByLanes = false;
+  template <class V, class N, class M>
+  using Step = SettlingStep<V, N, M>;
+};
+
 // Runs Op::compute(call, group) over all groups of series.
 template <class T, class Op>
 void run_series(const Call& call) {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "core/kalman_filter.h"
+#include "core/kalman_settling.h"
 #include "core/sums.h"
 #include "ops/lanes.h"
 
@@ -16,7 +17,37 @@ namespace STATESPACE_ISA {
 // Positions of the operands after y, as declarations.cc lists them.
 enum ModelOperand { kY, kF, kG, kH, kC, kB, kD, kInitialMean, kInitialScale, kNumModelOperands };
 
-// log N(v; 0, S) summed over steps: -(p log 2 pi + log |S| + v' S^-1 v) / 2.
+// What log N(v; 0, S), summed over steps, is without the innovations: p log 2 pi and log |S| / 2.
+template <class V>
+class LogNormaliser {
+ public:
+  // One component: observed, 1 or 0; the root of its variance.
+  void add(const V& observed, const V& root) {
+    observed_ = observed_ + observed;
+    root_.multiply(root);
+  }
+  template <class M, class Update>
+  void add(M m, const Update& update) {
+    for (int i = 0; i < m; ++i) add(update.observed[i], update.l[i * m + i]);
+  }
+  V log_root() const { return root_.log(); }
+  V constant() const {
+    constexpr double kLogTwoPi = 1.837877066409345483560659472811;
+    return observed_ * splat<V>(ScalarOf<V>(kLogTwoPi));
+  }
+
+ private:
+  V observed_ = V();
+  LogProduct<V> root_;  // of |S|^(1/2)
+};
+
+// -(p log 2 pi + log |S| + v' S^-1 v) / 2 from its parts.
+template <class V>
+inline V log_density(const V& log_root, const V& constant, const V& squares) {
+  return -(log_root + splat<V>(ScalarOf<V>(0.5)) * (constant + squares));
+}
+
+// log N(v; 0, S) summed over steps.
 template <class V>
 class LogDensity {
  public:
@@ -28,20 +59,15 @@ class LogDensity {
   }
   // One component: observed, 1 or 0; the root of its variance; its squared standardised innovation.
   void add(const V& observed, const V& root, const V& square) {
-    observed_ = observed_ + observed;
-    root_.multiply(root);
+    normaliser_.add(observed, root);
     squares_.add(square);
   }
   V value() const {
-    constexpr double kLogTwoPi = 1.837877066409345483560659472811;
-    const V half = splat<V>(ScalarOf<V>(0.5));
-    const V constant = observed_ * splat<V>(ScalarOf<V>(kLogTwoPi));
-    return -(root_.log() + half * (constant + squares_.value()));
+    return log_density(normaliser_.log_root(), normaliser_.constant(), squares_.value());
   }
 
  private:
-  V observed_ = V();
-  LogProduct<V> root_;  // of |S|^(1/2)
+  LogNormaliser<V> normaliser_;
   CompensatedSum<V> squares_;
 };
 
@@ -50,7 +76,7 @@ class LogDensity {
 template <class V, class N, class M>
 class CovarianceStep {
  public:
-  CovarianceStep(const Call& call, N n, M m, V* memory)
+  CovarianceStep(const Call& call, const Operand* /*operands*/, N n, M m, V* memory)
       : n_(n),
         m_(m),
         noise_(static_cast<int>(call.size('k'))),
@@ -74,19 +100,99 @@ class CovarianceStep {
     noise_covariance<Part::kLower>(m_, observation_noise_, model.c, model.r);
   }
   void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
-    kalman_update(n_, m_, model, y, a, spread, update_);
+    update_covariance(model, y, spread);
+    update_mean(model, y, a);
   }
   void predict(const KalmanParameters<V>& model, V* a, V* spread) {
-    kalman_predict(n_, model, update_.a, update_.p, a, spread, work_);
+    predict_mean(model, a);
+    predict_covariance(model, spread);
+  }
+  // The two halves of each.
+  void update_covariance(const KalmanParameters<V>& model, const V* y, const V* spread) {
+    kalman_update_covariance(n_, m_, model, y, spread, update_);
+    covariance_ok_ = update_.ok;
+  }
+  void update_mean(const KalmanParameters<V>& model, const V* y, const V* a) {
+    const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(update_), model.h, model.d, y, a,
+                                             update_.v, update_.z, update_.a);
+    update_.ok = mask_and(covariance_ok_, ok);
+  }
+  void predict_mean(const KalmanParameters<V>& model, V* a) {
+    kalman_predict_mean<V>(n_, model.f_transpose, model.b, update_.a, a);
+  }
+  void predict_covariance(const KalmanParameters<V>& model, V* spread) {
+    kalman_predict_covariance(n_, model, update_.p, spread, work_);
   }
   const KalmanUpdate<V>& result() const { return update_; }
 
  private:
   N n_;
   M m_;
+  Mask<V> covariance_ok_ = V() != V();
   int noise_, observation_noise_, initial_noise_;
   KalmanUpdate<V> update_;
   V* work_;
+};
+
+// Whether what the covariances depend on varies by step, but for what is missing. operands: y and
+// the model's parameters.
+inline bool covariances_vary(const Operand* operands) {
+  for (ModelOperand i : {kF, kG, kH, kC}) {
+    if (operands[i].step_stride != 0) return true;
+  }
+  return false;
+}
+
+// CovarianceStep where covariances that settle are not computed again.
+template <class V, class N, class M>
+class SettlingStep {
+ public:
+  SettlingStep(const Call& call, const Operand* operands, N n, M m, V* memory)
+      : n_(n),
+        m_(m),
+        varies_(covariances_vary(operands)),
+        step_(call, operands, n, m, memory),
+        next_(memory + step_.work_size(call)),
+        settling_(next_ + n * n) {}
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n');
+    return CovarianceStep<V, N, M>::work_size(call) + 2 * n * n;
+  }
+
+  void start(const V* initial_scale, V* spread) { step_.start(initial_scale, spread); }
+  void prepare_transition_noise(const KalmanParameters<V>& model) {
+    step_.prepare_transition_noise(model);
+  }
+  void prepare_observation_noise(const KalmanParameters<V>& model) {
+    step_.prepare_observation_noise(model);
+  }
+  void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
+    if (!first_ && !varies_) {
+      same_ = same_pattern(m_, y, result().observed);
+      repeated_ = settling_.repeats(same_);
+    }
+    first_ = false;
+    if (!repeated_) step_.update_covariance(model, y, spread);
+    step_.update_mean(model, y, a);
+  }
+  void predict(const KalmanParameters<V>& model, V* a, V* spread) {
+    step_.predict_mean(model, a);
+    if (repeated_) return settling_.count(n_, spread);
+    if (varies_) return step_.predict_covariance(model, spread);
+    step_.predict_covariance(model, next_);
+    settling_.advance(n_, same_, spread, next_);
+    for (int i = 0; i < n_ * n_; ++i) spread[i] = next_[i];
+  }
+  const KalmanUpdate<V>& result() const { return step_.result(); }
+
+ private:
+  N n_;
+  M m_;
+  bool varies_, first_ = true, repeated_ = false;
+  Mask<V> same_ = V() != V();  // where just the same is missing as in the step before
+  CovarianceStep<V, N, M> step_;
+  V* next_;
+  Settling<V> settling_;
 };
 
 // The recursion of one group of series, in the form whose arithmetic is Step.
@@ -103,7 +209,7 @@ class KalmanRun {
         num_steps_(call.size('T')),
         operands_(operands),
         group_(group),
-        step_(call, n, m, memory) {
+        step_(call, operands, n, m, memory) {
     memory = place(model_, memory + step_.work_size(call), n, m, noise_, observation_noise_);
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     y_ = take(m), a_ = take(n), spread_ = take(n * n);
@@ -155,12 +261,16 @@ class KalmanRun {
 
   // Loads the parameters and data of a step; those that do not vary only the first time.
   void load_step(int64_t step, bool first) {
+    load_data(step);
+    load_parameters(step, first);
+  }
+  void load_data(int64_t step) { load(operands_[kY], group_, step, y_); }
+  void load_parameters(int64_t step, bool first) {
     const auto fresh = [&](ModelOperand i, V* dst) {
       const bool wanted = first || operands_[i].step_stride != 0;
       if (wanted) load(operands_[i], group_, step, dst);
       return wanted;
     };
-    load(operands_[kY], group_, step, y_);
     if (fresh(kF, model_.f)) transpose_transition();
     if (fresh(kG, model_.g)) step_.prepare_transition_noise(model_);
     fresh(kH, model_.h);
@@ -207,9 +317,6 @@ class KalmanRun {
   int initial_noise() const { return initial_noise_; }
 
  private:
-  static void clear_not_finite(int count, V* x) {
-    for (int i = 0; i < count; ++i) x[i] = select<V>(is_finite(x[i]), x[i], V());
-  }
   void transpose_transition() {
     for (int i = 0; i < n_; ++i) {
       for (int j = 0; j < n_; ++j) model_.f_transpose[j * n_ + i] = model_.f[i * n_ + j];

@@ -24,7 +24,7 @@ inline SquareRootSizes square_root_sizes(const Call& call) {
 template <class V, class N, class M>
 class SquareRootStep {
  public:
-  SquareRootStep(const Call& call, N n, M m, V* memory)
+  SquareRootStep(const Call& call, const Operand* /*operands*/, N n, M m, V* memory)
       : n_(n),
         m_(m),
         sizes_(square_root_sizes(call)),
