@@ -28,8 +28,8 @@ def log_likelihood(
       mask: bool ``[..., T]`` or ``[..., T, m]``, True = observed; None: all that is not NaN.
       lengths: int, broadcasts against the data's batch shape ``[...]``: the number of steps of each
         series; what follows is padding, as if masked. None: all T.
-      algorithm: the form of the recursion, "auto" or one of ``statespace.kalman.ALGORITHMS``; see
-        the guide "Kalman filters and smoothers" for when which.
+      algorithm: the form of the recursion, one of ``statespace.kalman.ALGORITHMS``. The guide
+        "Kalman filters and smoothers" says when which, and what "auto", the default, chooses.
       diffuse_constant: whether the log-likelihood of a model with diffuse states includes the
         -1/2 log(2 pi) of each observation that met one: "include" (Stata, statsmodels) or
         "exclude" (KFAS).
