@@ -7,7 +7,7 @@ covariances of every step is ``kalman_filter``: both are what the shared way is 
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, random_data, random_parameters
+from kalman.models import NAMES, build, random_parameters
 
 import statespace as ss
 from statespace import config
@@ -46,7 +46,9 @@ def assert_shared_equals_own(parameters, y, weights=None, tolerance=1e-12):
     own_value, own = value_and_gradients(per_series(parameters, len(y)), y, weights)
     np.testing.assert_array_equal(value, own_value)
     for name, x, z in zip((*NAMES, "y"), shared, own, strict=True):
-        if x.shape != z.shape:  # every series' own gradient: its sum belongs to the shared parameter
+        if (
+            x.shape != z.shape
+        ):  # every series' own gradient: its sum belongs to the shared parameter
             z = tf.reduce_sum(z, 0).numpy()
             z = z.reshape(x.shape)
         np.testing.assert_array_equal(np.isnan(x), np.isnan(z), err_msg=name)
@@ -70,11 +72,9 @@ def data(missing, num_steps, m, batch=BATCH):
     return y
 
 
-@pytest.mark.parametrize(
-    "missing", ["nothing", "common", "several patterns", "all different"]
-)
+@pytest.mark.parametrize("missing", ["nothing", "common", "several patterns", "all different"])
 @pytest.mark.parametrize("varying", [False, True])
-@pytest.mark.parametrize("n, m", [(2, 1), (4, 2), (5, 3), (34, 2)])
+@pytest.mark.parametrize(("n", "m"), [(2, 1), (4, 2), (5, 3), (34, 2)])
 def test_shared_equals_own(n, m, varying, missing):
     num_steps = 40
     parameters = random_parameters(np.random.default_rng(0), n, m, lead=(num_steps,) * varying)
@@ -82,7 +82,7 @@ def test_shared_equals_own(n, m, varying, missing):
 
 
 @pytest.mark.parametrize("missing", ["nothing", "common", "several patterns"])
-@pytest.mark.parametrize("n, m", [(2, 1), (5, 3)])
+@pytest.mark.parametrize(("n", "m"), [(2, 1), (5, 3)])
 def test_settled_covariances(n, m, missing):
     """Long after the covariances have settled, with gaps that unsettle them."""
     parameters = random_parameters(np.random.default_rng(2), n, m)
