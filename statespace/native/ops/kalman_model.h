@@ -100,12 +100,10 @@ class CovarianceStep {
     noise_covariance<Part::kLower>(m_, observation_noise_, model.c, model.r);
   }
   void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
-    update_covariance(model, y, spread);
-    update_mean(model, y, a);
+    kalman_update(n_, m_, model, y, a, spread, update_);
   }
   void predict(const KalmanParameters<V>& model, V* a, V* spread) {
-    predict_mean(model, a);
-    predict_covariance(model, spread);
+    kalman_predict(n_, model, update_.a, update_.p, a, spread, work_);
   }
   // The two halves of each.
   void update_covariance(const KalmanParameters<V>& model, const V* y, const V* spread) {

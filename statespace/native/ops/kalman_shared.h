@@ -88,6 +88,7 @@ MissingPattern missing_pattern(const Operand& y, int64_t item, int64_t num_steps
     }
     pattern.changes += changed;
   }
+  pattern.hash |= 1;
   return pattern;
 }
 
@@ -126,8 +127,8 @@ void for_each_pattern(const Call& call, int y, Pays&& pays, Shared&& shared, Res
     bucket.clear();
     for (end = begin; end < patterns.size() && patterns[end].hash == patterns[begin].hash; ++end) {
       const int64_t item = patterns[end].item;
-      const bool same =
-          patterns[end].hash == 0 || same_pattern<T>(operands[kY], patterns[begin].item, item, num_steps);
+      const bool same = patterns[end].hash == 0 ||
+                        same_pattern<T>(operands[kY], patterns[begin].item, item, num_steps);
       (same ? bucket : others).push_back(item);
     }
     const int64_t count = static_cast<int64_t>(bucket.size());
