@@ -30,8 +30,8 @@ def everything(parameters, y, algorithm):
         value,
         ss.log_likelihood(ssm, y, algorithm=algorithm, per_step=True),
         *tape.gradient(total, [*variables, y], unconnected_gradients="zero"),
-        *ss.kalman_filter(ssm, y, algorithm=algorithm)[:8],  # without the scales some forms have
-        *ss.kalman_smoother(ssm, y, algorithm=algorithm),
+        *ss.kalman_filter(ssm, y, algorithm=algorithm)[:8],  # without what only some forms have
+        *ss.kalman_smoother(ssm, y, algorithm=algorithm)[:5],
     ]
 
 
