@@ -74,6 +74,8 @@ def test_native_equals_reference(
 @pytest.mark.parametrize("algorithm", FORMS)
 def test_graph_and_xla_equal_eager(algorithm, jit, sizes, native):
     n, m, batch = sizes
+    if not native and not batch:
+        pytest.skip("XLA takes long over the reference; one case of it is enough")
     rng = np.random.default_rng(0)
     parameters = random_parameters(rng, n, m, k=2, lead=(*batch, 6), batch=batch)
     y = random_data(rng, batch, 6, m)
@@ -86,7 +88,7 @@ def test_graph_and_xla_equal_eager(algorithm, jit, sizes, native):
 @needs_native
 @pytest.mark.parametrize("function", [ss.log_likelihood, ss.kalman_filter, ss.kalman_smoother])
 @pytest.mark.parametrize("sizes", [(2, 1), (4, 2), (5, 3)])
-@pytest.mark.parametrize("algorithm", FORMS)
+@pytest.mark.parametrize("algorithm", ["covariance", "square_root", "univariate"])
 def test_batch_equals_its_members_bit_for_bit(algorithm, function, sizes):
     n, m = sizes
     rng = np.random.default_rng(1)
