@@ -1,6 +1,6 @@
 """The Kalman filter and the log-likelihood it computes."""
 
-from statespace.kalman.inference import apply_on_failure, prepare, with_constant
+from statespace.kalman.inference import apply_on_failure, finish_result, prepare, with_constant
 from statespace.kalman.results import FilterResult
 from statespace.linalg_ops.arguments import check_choice
 
@@ -120,8 +120,4 @@ def kalman_filter(
       [0.99 1.11 1.11 0.9 ]
     """
     form, inputs = prepare("kalman_filter", ssm, y, mask, lengths, algorithm, on_failure)
-    result = form.filter(*inputs)
-    total, count = result.log_likelihood, result.diffuse_observations
-    total = with_constant("kalman_filter", diffuse_constant, total, count)
-    result = result._replace(log_likelihood=total)
-    return apply_on_failure("kalman_filter", on_failure, result.info, result)
+    return finish_result("kalman_filter", diffuse_constant, on_failure, form.filter(*inputs))

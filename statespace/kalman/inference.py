@@ -100,6 +100,12 @@ def with_constant(op: str, choice: str, values: tf.Tensor, diffuse_observations=
     return values + 0.5 * math.log(2.0 * math.pi) * tf.cast(diffuse_observations, values.dtype)
 
 
+def finish_result(op: str, constant: str, on_failure: str, result):
+    """A filter's or smoother's result in the convention ``constant``; raises where asked to."""
+    total = with_constant(op, constant, result.log_likelihood, result.diffuse_observations)
+    return apply_on_failure(op, on_failure, result.info, result._replace(log_likelihood=total))
+
+
 def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
     """Raises where a series failed and ``on_failure`` is "raise", else returns ``outputs``."""
     if on_failure == "nan":

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.kalman.inference import apply_on_failure, prepare
+from statespace.kalman.reference import time_after_batch, time_first
 from statespace.kalman.results import SampleResult
 from statespace.kalman.step import batch_shape, finite
 from statespace.linalg_ops.arguments import positive_int, with_shape
@@ -183,10 +184,10 @@ def _trajectory(start, f, noise):
     if noise.shape[-2] is None:  # tf.scan takes no empty sequence of elements of unknown shape
         missing = tf.maximum(1 - tf.shape(noise)[-2], 0)
         noise = tf.pad(noise, [[0, 0]] * (noise.shape.rank - 2) + [[0, missing], [0, 0]])
-    noise = _time_first(noise[..., tf.newaxis])
+    noise = time_first(noise[..., tf.newaxis], 2)
     varies = f.shape.rank > 2 and f.shape[-3] != 1
     if varies:
-        f = _time_first(f)
+        f = time_first(f, 2)
         f = tf.broadcast_to(f, tf.concat([tf.shape(noise)[:1], tf.shape(f)[1:]], 0))
     elif f.shape.rank > 2:
         f = tf.squeeze(f, -3)
@@ -194,7 +195,7 @@ def _trajectory(start, f, noise):
     run = _compiled(native.ops() is not None) if tf.executing_eagerly() else _recursion
     start = start[..., tf.newaxis]
     states = tf.concat([start[tf.newaxis], run(start, f, noise, varies)], axis=0)
-    return tf.experimental.numpy.moveaxis(states, 0, -3)[..., 0]
+    return time_after_batch(states, 2)[..., 0]
 
 
 def _recursion(start, f, noise, varies):
@@ -209,11 +210,6 @@ def _recursion(start, f, noise, varies):
 def _compiled(_):
     """A graph of its own with and without the compiled operations, which it would remember."""
     return tf.function(_recursion, reduce_retracing=True)
-
-
-def _time_first(x):
-    """``[..., T, n, k]`` with T in front."""
-    return tf.experimental.numpy.moveaxis(x, -3, 0)
 
 
 def _draw(op, seed, lead, num_steps, parameters):

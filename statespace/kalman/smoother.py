@@ -1,6 +1,6 @@
 """The Kalman smoother."""
 
-from statespace.kalman.inference import apply_on_failure, prepare, with_constant
+from statespace.kalman.inference import finish_result, prepare
 from statespace.kalman.results import SmootherResult
 
 
@@ -44,8 +44,4 @@ def kalman_smoother(
       [1.   1.   0.95 0.9 ]
     """
     form, inputs = prepare("kalman_smoother", ssm, y, mask, lengths, algorithm, on_failure)
-    result = form.smoother(*inputs)
-    total, count = result.log_likelihood, result.diffuse_observations
-    total = with_constant("kalman_smoother", diffuse_constant, total, count)
-    result = result._replace(log_likelihood=total)
-    return apply_on_failure("kalman_smoother", on_failure, result.info, result)
+    return finish_result("kalman_smoother", diffuse_constant, on_failure, form.smoother(*inputs))
