@@ -6,6 +6,7 @@ from statespace import native
 from statespace.kalman import reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
+from statespace.kalman.score import register_score
 from statespace.linalg_ops.differentiation import reference_vjp
 
 
@@ -39,20 +40,7 @@ def _smoother(*inputs):
 
 FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
 
-
-@tf.RegisterGradient("StatespaceKalmanLogLikelihood")
-def _gradient(op, cotangent, _):
-    return _score(tf.expand_dims(cotangent, -1), op)
-
-
-@tf.RegisterGradient("StatespaceKalmanLogLikelihoodPerStep")
-def _gradient_per_step(op, cotangent, _):
-    return _score(cotangent, op)
-
-
-def _score(weights, op):
-    score = native.library().statespace_kalman_log_likelihood_grad
-    return score(weights, *op.inputs, low_memory=op.get_attr("low_memory"))
+register_score("StatespaceKalmanLogLikelihood", "statespace_kalman_log_likelihood_grad")
 
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihoodGrad")

@@ -43,6 +43,7 @@ from statespace.kalman.step import (
     Update,
     all_finite,
     batch_shape,
+    by_name,
     condition,
     finite,
     first_failure,
@@ -53,7 +54,6 @@ from statespace.kalman.step import (
 from statespace.linalg_ops.arguments import with_shape
 from statespace.linalg_ops.determinant import inverse
 from statespace.linalg_ops.failure import spoil
-from statespace.ssm import PARAMETERS
 
 
 class _Transitions(NamedTuple):
@@ -113,7 +113,7 @@ def _forward(y, *parameters) -> _Pass:
     static, batch = batch_shape(y, parameters)
     y = tf.broadcast_to(y, tf.concat([batch, tf.shape(y)[-2:]], 0))
     y = with_shape(y, static.concatenate(y.shape[-2:]))
-    named = dict(zip([spec.name for spec in PARAMETERS], parameters, strict=True))
+    named = by_name(parameters)
     transitions = _transitions(y, named)
     f = transitions.matrix
     alone = condition(y, named, transitions.mean, transitions.covariance, transitions.bad)

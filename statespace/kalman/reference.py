@@ -16,6 +16,7 @@ from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.step import (
     all_finite,
     batch_shape,
+    by_name,
     condition,
     finite,
     first_failure,
@@ -184,7 +185,7 @@ def prepare(y, parameters):
     static, dynamic = batch_shape(y, parameters)
     num_steps, m = tf.shape(y)[-2], tf.shape(y)[-1]
     y = tf.broadcast_to(y, tf.concat([dynamic, [num_steps, m]], 0))
-    named = dict(zip([spec.name for spec in PARAMETERS], parameters, strict=True))
+    named = by_name(parameters)
     initial_mean, initial_scale = named.pop("initial_mean"), named.pop("initial_scale")
     n = tf.shape(initial_mean)[-1]
     mean = tf.broadcast_to(initial_mean, tf.concat([dynamic, [n]], 0))

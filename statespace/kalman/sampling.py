@@ -10,7 +10,7 @@ from statespace import native
 from statespace.kalman.inference import apply_on_failure, prepare
 from statespace.kalman.reference import time_after_batch, time_first
 from statespace.kalman.results import SampleResult
-from statespace.kalman.step import batch_shape, finite
+from statespace.kalman.step import batch_shape, by_name, finite
 from statespace.linalg_ops.arguments import positive_int, with_shape
 from statespace.linalg_ops.failure import not_finite, spoil
 from statespace.linalg_ops.products import gemm
@@ -64,7 +64,7 @@ def sample(ssm, num_steps, *, sample_shape=(), seed) -> SampleResult:
     check_broadcasting(ssm, unseen)
     lead = tf.concat([_shape(sample_shape), batch_shape(unseen, parameters)[1]], 0)
     variates = _draw("sample", seed, lead, num_steps, parameters)
-    return SampleResult(*model_paths(_by_name(parameters), variates))
+    return SampleResult(*model_paths(by_name(parameters), variates))
 
 
 def sample_posterior(
@@ -133,7 +133,7 @@ def posterior_paths(form, inputs, variates: Variates):
       form, inputs: from ``prepare``.
       variates: with the full batch shape.
     """
-    y, parameters = inputs[0], _by_name(inputs[1 : len(PARAMETERS) + 1])
+    y, parameters = inputs[0], by_name(inputs[1 : len(PARAMETERS) + 1])
     # What is not finite is found by the smoother where it matters; here it counts as zero, so that
     # numbers nobody uses spoil no gradient.
     centred = {
@@ -213,7 +213,7 @@ def _compiled(_):
 
 
 def _draw(op, seed, lead, num_steps, parameters):
-    named = _by_name(parameters)
+    named = by_name(parameters)
     sizes = (
         [tf.shape(named["initial_scale"])[-1]],
         [tf.maximum(num_steps - 1, 0), tf.shape(named["transition_scale"])[-1]],
@@ -271,7 +271,3 @@ def _check_model(ssm, num_steps):
                 f"sample: {name} has shape {tensor.shape}: it varies over {steps} steps, but "
                 f"num_steps is {num_steps}."
             )
-
-
-def _by_name(parameters):
-    return {spec.name: x for spec, x in zip(PARAMETERS, parameters, strict=True)}

@@ -15,6 +15,7 @@ from statespace import native
 from statespace.kalman import covariance, reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
+from statespace.kalman.score import register_score
 from statespace.linalg_ops.differentiation import reference_vjp
 from statespace.linalg_ops.failure import spoil
 
@@ -74,20 +75,9 @@ def _smoother(*inputs):
 
 FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
 
-
-@tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihood")
-def _gradient(op, cotangent, _):
-    return _score(tf.expand_dims(cotangent, -1), op)
-
-
-@tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihoodPerStep")
-def _gradient_per_step(op, cotangent, _):
-    return _score(cotangent, op)
-
-
-def _score(weights, op):
-    score = native.library().statespace_kalman_square_root_log_likelihood_grad
-    return score(weights, *op.inputs, low_memory=op.get_attr("low_memory"))
+register_score(
+    "StatespaceKalmanSquareRootLogLikelihood", "statespace_kalman_square_root_log_likelihood_grad"
+)
 
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihoodGrad")

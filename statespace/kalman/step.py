@@ -118,6 +118,11 @@ def likelihood_terms(y, parameters, update):
     return keep, score, tf.matmul(whitened, whitened, transpose_a=True)
 
 
+def by_name(parameters):
+    """A model's parameters, in the order of ``PARAMETERS``, by their names."""
+    return {spec.name: x for spec, x in zip(PARAMETERS, parameters, strict=True)}
+
+
 def batch_shape(y, parameters):
     """The batch shape of data and parameters: as far as known, and as a tensor."""
     static, dynamic = y.shape[:-2], tf.shape(y)[:-2]

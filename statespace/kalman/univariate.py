@@ -6,6 +6,7 @@ from statespace import native
 from statespace.kalman import univariate_reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
+from statespace.kalman.score import register_score
 from statespace.linalg_ops.differentiation import reference_vjp
 from statespace.ssm import PARAMETERS
 
@@ -51,19 +52,9 @@ def _with_diffuse(inputs):
     return (*inputs, tf.zeros(tf.shape(transition_matrix)[-1:], y.dtype))
 
 
-@tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihood")
-def _gradient(op, cotangent, *_):
-    return _score(tf.expand_dims(cotangent, -1), op)
-
-
-@tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihoodPerStep")
-def _gradient_per_step(op, cotangent, *_):
-    return _score(cotangent, op)
-
-
-def _score(weights, op):
-    score = native.library().statespace_kalman_univariate_log_likelihood_grad
-    return [*score(weights, *op.inputs, low_memory=op.get_attr("low_memory")), None]
+register_score(
+    "StatespaceKalmanUnivariateLogLikelihood", "statespace_kalman_univariate_log_likelihood_grad"
+)
 
 
 @tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihoodGrad")
