@@ -91,8 +91,7 @@ inline void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
 
 // The innovation y - H a - d, NaN where y is. H may be the same in all lanes.
 template <class V, class A, class N, class M>
-inline void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y, const V* a,
-                                   V* v) {
+inline void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y, const V* a, V* v) {
   for (int i = 0; i < m; ++i) {
     V sum = y[i] - d[i];
     for (int j = 0; j < n; ++j) sum = neg_mul_add(spread<V>(h[i * n + j]), a[j], sum);
@@ -219,8 +218,8 @@ template <class V, class N, class M>
 inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
                           const V* p, KalmanUpdate<V>& out) {
   kalman_update_covariance(n, m, model, y, p, out);
-  const Mask<V> ok = kalman_update_mean<V>(n, m, weights(out), model.h, model.d, y, a, out.v, out.z,
-                                           out.a);
+  const Mask<V> ok =
+      kalman_update_mean<V>(n, m, weights(out), model.h, model.d, y, a, out.v, out.z, out.a);
   out.ok = mask_and(out.ok, ok);
 }
 

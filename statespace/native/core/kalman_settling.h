@@ -21,8 +21,8 @@ namespace STATESPACE_ISA {
 template <class V, class N>
 inline Mask<V> nearly_equal(N n, const V* x, const V* y) {
   using T = ScalarOf<V>;
-  const V tolerance = splat<V>(2 * static_cast<T>(static_cast<int>(n)) *
-                               std::numeric_limits<T>::epsilon());
+  const V tolerance =
+      splat<V>(2 * static_cast<T>(static_cast<int>(n)) * std::numeric_limits<T>::epsilon());
   Mask<V> near = V() == V();
   for (int i = 0; i < n; ++i) {
     const V variance = absolute(x[i * n + i]);

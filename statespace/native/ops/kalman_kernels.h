@@ -122,6 +122,19 @@ struct KalmanLogLikelihoodOp {
   }
 };
 
+// The end of a filter or smoother: writes its log-likelihood, the first output, and its status, and
+// spoils all moments of the series that failed.
+template <class V>
+inline void finish_moments(const Call& call, const Group<V>& group, const LogDensity<V>& total,
+                           const V& info, int info_output) {
+  const V value = total.value();
+  store(call.outputs[0], group, 0, &value);
+  for (int i = 0; i < call.num_outputs; ++i) {
+    if (call.outputs[i].dtype != STATESPACE_INT32) spoil(call.outputs[i], group, info);
+  }
+  store(call.outputs[info_output], group, 0, &info);
+}
+
 // Filter and smoother write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
 struct KalmanFilterOp {
   using Form = CovarianceForm;
@@ -156,10 +169,7 @@ struct KalmanFilterOp {
       store(call.outputs[kInnovation], group, step, update.v);
       store(call.outputs[kInnovationCovariance], group, step, s);
     });
-    const V value = total.value();
-    store(call.outputs[kTotal], group, 0, &value);
-    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
-    store(call.outputs[kInfo], group, 0, &info);
+    finish_moments(call, group, total, info, kInfo);
   }
 };
 
@@ -199,10 +209,7 @@ struct KalmanSmootherOp {
       store(call.outputs[kCovariance], group, step, moments.covariance);
       if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
     }
-    const V value = total.value();
-    store(call.outputs[kTotal], group, 0, &value);
-    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
-    store(call.outputs[kInfo], group, 0, &info);
+    finish_moments(call, group, total, info, kInfo);
   }
 };
 

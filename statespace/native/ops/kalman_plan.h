@@ -43,8 +43,7 @@ class KalmanPlan {
     run.load_start(mean, p);
     for (int64_t step = 0; step < num_steps; ++step) {
       run.load_data(step);
-      const bool same =
-          step > 0 && same_pattern(m_, run.data(), update(num_entries_ - 1).observed);
+      const bool same = step > 0 && same_pattern(m_, run.data(), update(num_entries_ - 1).observed);
       if (varies_ || !settling.repeats(same)) {
         if (step == 0 || varies_) {
           run.load_parameters(step, step == 0);
@@ -73,9 +72,7 @@ class KalmanPlan {
   const T* observation_matrix(int64_t step) const {
     return matrices_.data() + (varies_ ? step : 0) * matrices_size();
   }
-  const T* transition_transpose(int64_t step) const {
-    return observation_matrix(step) + m_ * n_;
-  }
+  const T* transition_transpose(int64_t step) const { return observation_matrix(step) + m_ * n_; }
 
   // The sum over steps of log N(v; 0, S), from that of v' S^-1 v.
   template <class V>

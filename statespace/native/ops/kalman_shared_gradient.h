@@ -200,8 +200,8 @@ class CovariancesGradient {
     const int64_t num_steps = call_.size('T'), square = int64_t{n} * n;
     int64_t bars_size = 0;
     for (int i = 0; i < kNumModelOperands; ++i) bars_size += operands_[i].core_size;
-    const int64_t size = Run::work_size(call_) + bars_size + 2 * n + 3 * square +
-                         kalman_adjoint_work_size(n, m);
+    const int64_t size =
+        Run::work_size(call_) + bars_size + 2 * n + 3 * square + kalman_adjoint_work_size(n, m);
     T* memory = static_cast<T*>(scratch(size * sizeof(T)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call_, operands_, Group<T>{0, 1}, n, m, take(Run::work_size(call_)));

@@ -139,8 +139,7 @@ struct KalmanSquareRootFilterOp {
     kInfo,
     kFilteredScale,
     kScale,
-    kInnovationScale,
-    kNumOutputs
+    kInnovationScale
   };
 
   template <class V>
@@ -190,12 +189,7 @@ struct KalmanSquareRootFilterOp {
       put_square(kInnovationCovariance, m, filtered, innovation);
       put_scale(kInnovationScale, m, filtered, innovation);
     });
-    const V value = total.value();
-    store(call.outputs[kTotal], group, 0, &value);
-    for (int i = kTotal; i < kNumOutputs; ++i) {
-      if (i != kInfo) spoil(call.outputs[i], group, info);
-    }
-    store(call.outputs[kInfo], group, 0, &info);
+    finish_moments(call, group, total, info, kInfo);
   }
 };
 
@@ -234,10 +228,7 @@ struct KalmanSquareRootSmootherOp {
       store(call.outputs[kCovariance], group, step, moments.covariance);
       if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
     }
-    const V value = total.value();
-    store(call.outputs[kTotal], group, 0, &value);
-    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
-    store(call.outputs[kInfo], group, 0, &info);
+    finish_moments(call, group, total, info, kInfo);
   }
 };
 

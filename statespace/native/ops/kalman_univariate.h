@@ -246,10 +246,7 @@ struct UnivariateFilterOp {
           store(call.outputs[kFilteredMean], group, step, run.state().a);
           store(call.outputs[kFilteredCovariance], group, step, run.state().p);
         });
-    const V value = total.value();
-    store(call.outputs[kTotal], group, 0, &value);
-    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
-    store(call.outputs[kInfo], group, 0, &info);
+    finish_moments(call, group, total, info, kInfo);
     store(call.outputs[kDiffuse], group, 0, &count);
   }
 };
@@ -318,10 +315,7 @@ struct UnivariateSmootherOp {
       store(call.outputs[kCovariance], group, step, moments.covariance);
       if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
     }
-    const V value = total.value();
-    store(call.outputs[kTotal], group, 0, &value);
-    for (int i = kTotal; i < kInfo; ++i) spoil(call.outputs[i], group, info);
-    store(call.outputs[kInfo], group, 0, &info);
+    finish_moments(call, group, total, info, kInfo);
     store(call.outputs[kDiffuse], group, 0, &count);
   }
 };
