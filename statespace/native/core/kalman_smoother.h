@@ -32,13 +32,43 @@ inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
   return 3 * n * n + 2 * m * n + 2 * m + n;
 }
 
+// |F|' diag(N)^(1/2) [n], whose products bound the entries of F' N F and what rounding leaves of
+// them, for |N_jk| <= (N_jj N_kk)^(1/2).
+template <class V, class N>
+inline const V* information_bound(N n, const V* f, const V* cov, V* bound) {
+  set_zero(n, bound);
+  for (int j = 0; j < n; ++j) {
+    const V root = square_root(maximum(cov[j * n + j], V()));
+    for (int i = 0; i < n; ++i) bound[i] = mul_add(root, absolute(f[j * n + i]), bound[i]);
+  }
+  return bound;
+}
+
+// How much larger than a smoothed variance, left of P - P N P, is what cancels in it: the worst of
+// the states. Times the machine's epsilon it bounds the relative error of that variance. bound: as
+// above; p: filtered [n, n].
+template <class V, class N>
+inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothed) {
+  const V zero = V(), infinite = splat<V>(std::numeric_limits<ScalarOf<V>>::infinity());
+  V worst = zero;
+  for (int i = 0; i < n; ++i) {
+    V sum = zero;
+    for (int j = 0; j < n; ++j) sum = mul_add(absolute(p[i * n + j]), bound[j], sum);
+    const V left = smoothed[i * n + i];
+    const V nothing_left = select<V>(sum > zero, infinite, zero);
+    worst = maximum(worst, select<V>(left > zero, sum * sum / left, nothing_left));
+  }
+  return worst;
+}
+
 // r[n] and cov[n, n] are r_t and N_t of Durbin & Koopman, section 4.4, as they come from step t +
 // 1; they are replaced by those of step t. next_p: the predicted covariance of step t + 1.
 //
 // The smoothed moments are formed from the *filtered* ones, a_f + P_f F'r and P_f - P_f F'N F P_f:
-// equal to a + P r_{t-1} and P - P N_{t-1} P, without their cancellation after a vague start.
+// equal to a + P r_{t-1} and P - P N_{t-1} P, without the worst of their cancellation after a vague
+// start. Returns smoother_cancellation.
 template <class V, class N, class M>
-inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
+inline V kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
                           const V* next_p, V* r, V* cov, const SmoothedMoments<V>& out, V* work) {
   V* const x = work;                   // scratch [n, n]
   V* const n_filtered = x + n * n;     // F' N F [n, n]
@@ -74,6 +104,8 @@ inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model, const Kalm
   multiply<Into::kSubtract, Part::kLower>(n, n, n, rows<V>(update.p, n), rows<V>(x, n),
                                           out.covariance);
   mirror(n, out.covariance);
+  const V* const bound = information_bound(n, model.f, cov, x);
+  const V cancellation = smoother_cancellation(n, bound, update.p, out.covariance);
 
   // r = F'r + H'u, u = e - K'F'r;  N = H' S^-1 H + (I - K H)' F'N F (I - K H).
   kalman_gain(n, m, update, gain, e);
@@ -97,6 +129,7 @@ inline void kalman_smooth(N n, M m, const KalmanParameters<V>& model, const Kalm
   multiply<Into::kAdd, Part::kLower>(n, n, m, transposed<V>(whitened, n), rows<V>(whitened, n),
                                      cov);
   mirror(n, cov);
+  return cancellation;
 }
 
 }  // namespace STATESPACE_ISA

@@ -130,9 +130,9 @@ inline void smooth_component(N n, const Decorrelated<V>& step, int i,
 inline int64_t univariate_smoother_work_size(int64_t n) { return 2 * n * n + 6 * n; }
 
 // The smoothed moments of a step from its filtered state, and `back` over the whole step. next: the
-// next predicted state.
+// next predicted state. Returns smoother_cancellation, which makes sense of a proper start.
 template <class V, class N, class M>
-inline void univariate_smooth(N n, M m, const KalmanParameters<V>& model,
+inline V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
                               const UnivariateStep<V>& step, const UnivariateState<V>& filtered,
                               const UnivariateState<V>& next, const UnivariateBackward<V>& back,
                               const SmoothedMoments<V>& out, V* work) {
@@ -162,6 +162,7 @@ inline void univariate_smooth(N n, M m, const KalmanParameters<V>& model,
     more[i] = sum;
   }
   for (int i = 0; i < n; ++i) back.r[i] = more[i];
+  const V* const bound = information_bound(n, model.f, back.cov, work + 2 * n * n + n);
   multiply(n, n, n, rows<V>(back.cov, n), rows<V>(model.f, n), x);
   multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(x, n),
                                      back.cov);
@@ -193,10 +194,12 @@ inline void univariate_smooth(N n, M m, const KalmanParameters<V>& model,
                                             out.covariance);
   }
   mirror(n, out.covariance);
+  const V cancellation = smoother_cancellation(n, bound, filtered.p, out.covariance);
 
   for (int i = m - 1; i >= 0; --i) {
     smooth_component(n, step.observation, i, step.component[i], step.before[i].diffuse, back, more);
   }
+  return cancellation;
 }
 
 }  // namespace STATESPACE_ISA

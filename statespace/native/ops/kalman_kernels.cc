@@ -1,5 +1,5 @@
 #include "ops/kalman_shared.h"
-
+#include "ops/kalman_smoother.h"
 #include "ops/kernels.h"
 
 namespace statespace {

@@ -1,8 +1,7 @@
-// The Kalman ops: log-likelihood, filter and smoother over a batch of series.
+// The Kalman ops: log-likelihood and filter over a batch of series.
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
 
-#include "core/kalman_smoother.h"
 #include "ops/kalman_model.h"
 #include "ops/thread_pool.h"
 
@@ -135,7 +134,7 @@ inline void finish_moments(const Call& call, const Group<V>& group, const LogDen
   store(call.outputs[info_output], group, 0, &info);
 }
 
-// Filter and smoother write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
+// Filter and smoothers write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
 struct KalmanFilterOp {
   using Form = CovarianceForm;
   enum Output {
@@ -169,46 +168,6 @@ struct KalmanFilterOp {
       store(call.outputs[kInnovation], group, step, update.v);
       store(call.outputs[kInnovationCovariance], group, step, s);
     });
-    finish_moments(call, group, total, info, kInfo);
-  }
-};
-
-struct KalmanSmootherOp {
-  using Form = CovarianceForm;
-  enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo };
-
-  template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
-    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
-    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    using Run = KalmanRun<V, int, int>;
-    const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
-                               kalman_smoother_work_size(n, m) + 2 * n + 3 * square;
-    V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
-    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
-    Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
-    const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
-    V* const r = take(n);
-    V* const cov = take(square);
-    const SmoothedMoments<V> moments = {take(n), take(square), take(square)};
-    V* const work = memory;
-
-    LogDensity<V> total;
-    const V info = run.forward([&](int64_t step) {
-      total.add(m, run.update());
-      tape.record(step, run);
-    });
-    set_zero(n, r);
-    set_zero(square, cov);
-    for (int64_t step = num_steps - 1; step >= 0; --step) {
-      const bool last = step == num_steps - 1;
-      run.repeat_update(step, tape.mean(step), tape.spread(step));
-      const V* const next = tape.spread(last ? step : step + 1);
-      kalman_smooth(n, m, run.model(), run.update(), next, r, cov, moments, work);
-      store(call.outputs[kMean], group, step, moments.mean);
-      store(call.outputs[kCovariance], group, step, moments.covariance);
-      if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
-    }
     finish_moments(call, group, total, info, kInfo);
   }
 };

@@ -4,6 +4,7 @@
 
 #include "core/kalman_univariate_smoother.h"
 #include "ops/kalman_gradient.h"
+#include "ops/kalman_smoother.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
@@ -87,6 +88,12 @@ class UnivariateRun {
   const UnivariateState<V>& state() const { return state_; }
   const Decorrelated<V>& observation() const { return observation_; }
   const UnivariateComponent<V>& component() const { return component_; }
+  // Whether no state starts diffuse.
+  Mask<V> is_proper() const {
+    Mask<V> proper = V() == V();
+    for (int i = 0; i < n_; ++i) proper = mask_and(proper, flags_[i] == V());
+    return proper;
+  }
   const V* initial_scale() const { return loader_.initial_scale(); }
   int noise() const { return loader_.noise(); }
   int observation_noise() const { return loader_.observation_noise(); }
@@ -299,7 +306,7 @@ struct UnivariateSmootherOp {
     V* const work = memory;
 
     LogDensity<V> total;
-    V count = V();
+    V count = V(), cancellation = V();
     const V info = run.forward(
         [&](int64_t step) { tape.record(step, run.state()); },
         [&](int i) { count = count + add_component(run.observation(), i, run.component(), total); },
@@ -309,14 +316,16 @@ struct UnivariateSmootherOp {
       const bool last = step == num_steps - 1;
       copy_state(n, tape.at(step), pass.filtered);
       run.repeat(step, pass.filtered, pass.step);
-      univariate_smooth(n, m, run.model(), pass.step, pass.filtered,
-                        tape.at(last ? step : step + 1), back, moments, work);
+      const V cancelled = univariate_smooth(n, m, run.model(), pass.step, pass.filtered,
+                                            tape.at(last ? step : step + 1), back, moments, work);
+      cancellation = maximum(cancellation, cancelled);
       store(call.outputs[kMean], group, step, moments.mean);
       store(call.outputs[kCovariance], group, step, moments.covariance);
       if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
     }
     finish_moments(call, group, total, info, kInfo);
     store(call.outputs[kDiffuse], group, 0, &count);
+    smooth_again(call, group, select<V>(run.is_proper(), cancellation, V()), info);
   }
 };
 

@@ -1,0 +1,77 @@
+// The smoother in covariance form.
+#ifndef STATESPACE_NATIVE_OPS_KALMAN_SMOOTHER_H_
+#define STATESPACE_NATIVE_OPS_KALMAN_SMOOTHER_H_
+
+#include "core/kalman_smoother.h"
+#include "ops/kalman_square_root.h"
+
+namespace statespace {
+namespace STATESPACE_ISA {
+
+// From this cancellation on rounding may have taken more than about 1e-9 of a smoothed variance in
+// float64, 1e-3 in float32: it is what starts more vague than a thousand times the data's noise do.
+template <class T>
+constexpr T kLargestCancellation = sizeof(T) == sizeof(double) ? T(1 << 22) : T(1 << 13);
+
+// Smooths the series of a group again, in square-root form, whose moments rounding has spoilt.
+template <class V>
+inline void smooth_again(const Call& call, const Group<V>& group, const V& cancellation,
+                         const V& info) {
+  using T = ScalarOf<V>;
+  for (int lane = 0; lane < group.count; ++lane) {
+    const bool exact = !(get_lane(cancellation, lane) > kLargestCancellation<T>);
+    if (exact || get_lane(info, lane) != 0) continue;
+    const int64_t item = group.first + lane;
+    for_each_series<double, SquareRootForm>(call, item, item + 1, [&call](auto single) {
+      KalmanSquareRootSmootherOp::compute(call, single);
+    });
+  }
+}
+
+struct KalmanSmootherOp {
+  using Form = CovarianceForm;
+  enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo };
+
+  template <class V>
+  static void compute(const Call& call, const Group<V>& group) {
+    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+    const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
+    using Run = KalmanRun<V, int, int>;
+    const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
+                               kalman_smoother_work_size(n, m) + 2 * n + 3 * square;
+    V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
+    const auto take = [&memory](int64_t count) { return (memory += count) - count; };
+    Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
+    const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
+    V* const r = take(n);
+    V* const cov = take(square);
+    const SmoothedMoments<V> moments = {take(n), take(square), take(square)};
+    V* const work = memory;
+
+    LogDensity<V> total;
+    const V info = run.forward([&](int64_t step) {
+      total.add(m, run.update());
+      tape.record(step, run);
+    });
+    set_zero(n, r);
+    set_zero(square, cov);
+    V cancellation = V();
+    for (int64_t step = num_steps - 1; step >= 0; --step) {
+      const bool last = step == num_steps - 1;
+      run.repeat_update(step, tape.mean(step), tape.spread(step));
+      const V* const next = tape.spread(last ? step : step + 1);
+      cancellation = maximum(cancellation, kalman_smooth(n, m, run.model(), run.update(), next, r,
+                                                         cov, moments, work));
+      store(call.outputs[kMean], group, step, moments.mean);
+      store(call.outputs[kCovariance], group, step, moments.covariance);
+      if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
+    }
+    finish_moments(call, group, total, info, kInfo);
+    smooth_again(call, group, cancellation, info);
+  }
+};
+
+}  // namespace STATESPACE_ISA
+}  // namespace statespace
+
+#endif  // STATESPACE_NATIVE_OPS_KALMAN_SMOOTHER_H_
