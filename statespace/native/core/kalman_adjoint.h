@@ -117,26 +117,20 @@ inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& mo
                                    const V* cov, const KalmanCotangents<V>& bar, V* r_filtered,
                                    V* n_filtered, V* work) {
   const V two = splat<V>(ScalarOf<V>(2));
-  multiply(n, n, n, rows(cov, n), rows<V>(model.f, n), work);  // N F
+  const V* const zero = nullptr;
+  congruence(model.f_transpose_pattern, n, model.f_transpose, model.f, cov, zero, work, n_filtered);
+  for (int i = 0; i < n * n; ++i) work[i] = two * work[i];  // 2 N F
+  multiply<Into::kAdd>(n, n, n, rows<V>(work, n), rows(filtered_covariance, n), bar.f);
+  for (int i = 0; i < n * n; ++i) work[i] = two * cov[i];
+  multiply<Into::kAdd>(n, noise, n, rows<V>(work, n), rows<V>(model.g, noise), bar.g);
   for (int i = 0; i < n; ++i) {
     bar.b[i] = bar.b[i] + r[i];
     for (int j = 0; j < n; ++j) {
       bar.f[i * n + j] = mul_add(r[i], filtered_mean[j], bar.f[i * n + j]);
     }
-    for (int j = 0; j < noise; ++j) {
-      V sum = V();
-      for (int k = 0; k < n; ++k) sum = mul_add(cov[i * n + k], model.g[k * noise + j], sum);
-      bar.g[i * noise + j] = mul_add(two, sum, bar.g[i * noise + j]);
-    }
-    V sum = V();
-    for (int k = 0; k < n; ++k) sum = mul_add(model.f[k * n + i], r[k], sum);
-    r_filtered[i] = sum;
   }
-  multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(work, n),
-                                     n_filtered);
-  mirror(n, n_filtered);
-  for (int i = 0; i < n * n; ++i) work[i] = two * work[i];
-  multiply<Into::kAdd>(n, n, n, rows<V>(work, n), rows(filtered_covariance, n), bar.f);
+  set_zero(n, r_filtered);
+  add_transposed_product(n, n, model.f, r, r_filtered);
 }
 
 // Undoes one step. a, p: the predicted moments it started from; r[n], cov[n, n]: cotangents of the

@@ -8,7 +8,7 @@
 
 #include <limits>
 
-#include "core/multiply.h"
+#include "core/sparse.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
@@ -19,12 +19,14 @@ struct KalmanParameters {
   V* f;            // transition matrix [n, n]
   V* f_transpose;  // [n, n]: products with F' read it along its rows
   V* g;            // transition scale [n, k]
-  V* q;            // G G' [n, n]
+  V* q;            // G G' [n, n], lower triangle
   V* h;            // observation matrix [m, n]
   V* c;            // observation scale [m, r]
   V* r;            // C C' [m, m], lower triangle
   V* b;            // transition offset [n]
   V* d;            // observation offset [m]
+  // Of F, F' and H, where they have been looked for.
+  Pattern f_pattern, f_transpose_pattern, h_pattern;
 };
 
 // What an update leaves for the prediction and for the way back. Rows of missing components are
@@ -67,12 +69,11 @@ inline V* place(KalmanUpdate<V>& x, V* memory, int64_t n, int64_t m) {
   return memory;
 }
 
-// Q = G G' (whole) or R = C C' (lower triangle).
-template <Part part, class V, class N>
+// The lower triangle of Q = G G' or R = C C'.
+template <class V, class N>
 inline void noise_covariance(N n, int columns, const V* scale, V* covariance) {
   multiply<Into::kSet, Part::kLower>(n, n, columns, rows(scale, columns),
                                      transposed(scale, columns), covariance);
-  if constexpr (part == Part::kAll) mirror(n, covariance);
 }
 
 // x += A' y for A[k, n], which may be the same in all lanes of y.
@@ -103,7 +104,7 @@ inline void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y,
 template <class V, class N, class M>
 inline void kalman_innovation_covariance(N n, M m, const KalmanParameters<V>& model, const V* p,
                                          V* w, V* s) {
-  multiply(m, n, n, rows<V>(model.h, n), rows(p, n), w);
+  multiply(model.h_pattern, m, n, rows<V>(model.h, n), p, w);
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j <= i; ++j) s[i * m + j] = model.r[i * m + j];
   }
@@ -235,12 +236,7 @@ inline void kalman_predict_mean(N n, const A* f_transpose, const V* b, const V* 
 template <class V, class N>
 inline void kalman_predict_covariance(N n, const KalmanParameters<V>& model,
                                       const V* filtered_covariance, V* p, V* work) {
-  multiply(n, n, n, rows<V>(model.f, n), rows(filtered_covariance, n), work);
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j <= i; ++j) p[i * n + j] = model.q[i * n + j];
-  }
-  multiply<Into::kAdd, Part::kLower>(n, n, n, rows<V>(work, n), rows<V>(model.f_transpose, n), p);
-  mirror(n, p);
+  congruence(model.f_pattern, n, model.f, model.f_transpose, filtered_covariance, model.q, work, p);
 }
 
 // Predicted moments of the next step. `work` holds n * n numbers.

@@ -7,7 +7,7 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// Smoothed moments of one step; lag_one is Cov[x_{t+1}, x_t | y].
+// Smoothed moments of one step; lag_one is Cov[x_{t+1}, x_t | y], or null where it is not wanted.
 template <class V>
 struct SmoothedMoments {
   V* mean;        // [n]
@@ -28,20 +28,15 @@ inline void whiten_observation(N n, M m, const KalmanParameters<V>& model,
   }
 }
 
-inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
-  return 3 * n * n + 2 * m * n + 2 * m + n;
-}
-
 // |F|' diag(N)^(1/2) [n], whose products bound the entries of F' N F and what rounding leaves of
 // them, for |N_jk| <= (N_jj N_kk)^(1/2).
 template <class V, class N>
-inline const V* information_bound(N n, const V* f, const V* cov, V* bound) {
+inline void information_bound(N n, const V* f, const V* cov, V* bound) {
   set_zero(n, bound);
   for (int j = 0; j < n; ++j) {
     const V root = square_root(maximum(cov[j * n + j], V()));
     for (int i = 0; i < n; ++i) bound[i] = mul_add(root, absolute(f[j * n + i]), bound[i]);
   }
-  return bound;
 }
 
 // How much larger than a smoothed variance, left of P - P N P, is what cancels in it: the worst of
@@ -61,75 +56,109 @@ inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothe
   return worst;
 }
 
-// r[n] and cov[n, n] are r_t and N_t of Durbin & Koopman, section 4.4, as they come from step t +
-// 1; they are replaced by those of step t. next_p: the predicted covariance of step t + 1.
+inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
+  return 3 * n * n + 3 * m * n + m + n;
+}
+
+// The smoothed covariances of a step. cov[n, n] is N_t of Durbin & Koopman, section 4.4, as it comes
+// from step t + 1; it is replaced by that of step t. next_p: the predicted covariance of step t + 1.
 //
 // The smoothed moments are formed from the *filtered* ones, a_f + P_f F'r and P_f - P_f F'N F P_f:
 // equal to a + P r_{t-1} and P - P N_{t-1} P, without the worst of their cancellation after a vague
-// start. Returns smoother_cancellation.
+// start. Returns what is left of it, as smoother_cancellation.
 template <class V, class N, class M>
-inline V kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
-                          const V* next_p, V* r, V* cov, const SmoothedMoments<V>& out, V* work) {
-  V* const x = work;                   // scratch [n, n]
-  V* const n_filtered = x + n * n;     // F' N F [n, n]
-  V* const keep = n_filtered + n * n;  // I - K H [n, n]
-  V* const gain = keep + n * n;        // K' [m, n]
-  V* const whitened = gain + m * n;    // L^-1 H [m, n]
-  V* const e = whitened + m * n;       // S^-1 v [m]
-  V* const u = e + m;                  // [m]
-  V* const r_filtered = u + m;         // F' r [n]
+inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
+                           const KalmanUpdate<V>& update, const V* next_p, V* cov,
+                           const SmoothedMoments<V>& out, V* work) {
+  V* const x = work;                 // scratch [n, n]
+  V* const n_p = x + n * n;          // F' N F P_f [n, n]
+  V* const back = n_p + n * n;       // F' N F, then F' N F (I - K H) [n, n]
+  V* const gain = back + n * n;      // K' [m, n]
+  V* const whitened = gain + m * n;  // L^-1 H [m, n]
+  V* const k_n = whitened + m * n;   // K' times what `back` holds [m, n]
+  V* const e = k_n + m * n;          // scratch [m]
+  V* const bound = e + m;            // [n]
+  const V* const zero = nullptr;
 
-  // Lag one: (I - P+ N) F P_f; out.covariance serves as scratch.
-  multiply(n, n, n, rows<V>(model.f, n), rows<V>(update.p, n), out.lag_one);
-  multiply(n, n, n, rows<V>(cov, n), rows<V>(out.lag_one, n), x);
-  multiply<Into::kSubtract>(n, n, n, rows(next_p, n), rows<V>(x, n), out.lag_one);
-
-  multiply(n, n, n, rows<V>(cov, n), rows<V>(model.f, n), x);
-  multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(x, n),
-                                     n_filtered);
-  mirror(n, n_filtered);
-  for (int i = 0; i < n; ++i) {
-    V sum = V();
-    for (int k = 0; k < n; ++k) sum = mul_add(model.f[k * n + i], r[k], sum);
-    r_filtered[i] = sum;
+  congruence(model.f_transpose_pattern, n, model.f_transpose, model.f, cov, zero, x, back);
+  if (out.lag_one != nullptr) {  // F P_f - P+ (N F P_f)
+    multiply(model.f_pattern, n, n, rows<V>(model.f, n), update.p, out.lag_one);
+    multiply(n, n, n, rows<V>(x, n), rows<V>(update.p, n), n_p);
+    multiply<Into::kSubtract>(n, n, n, rows(next_p, n), rows<V>(n_p, n), out.lag_one);
   }
-
-  multiply(n, n, n, rows<V>(n_filtered, n), rows<V>(update.p, n), x);
+  information_bound(n, model.f, cov, bound);
+  multiply(n, n, n, rows<V>(back, n), rows<V>(update.p, n), n_p);
   for (int i = 0; i < n; ++i) {
-    V sum = update.a[i];
-    for (int j = 0; j < n; ++j) sum = mul_add(update.p[i * n + j], r_filtered[j], sum);
-    out.mean[i] = sum;
     for (int j = 0; j <= i; ++j) out.covariance[i * n + j] = update.p[i * n + j];
   }
-  multiply<Into::kSubtract, Part::kLower>(n, n, n, rows<V>(update.p, n), rows<V>(x, n),
+  multiply<Into::kSubtract, Part::kLower>(n, n, n, rows<V>(update.p, n), rows<V>(n_p, n),
                                           out.covariance);
   mirror(n, out.covariance);
-  const V* const bound = information_bound(n, model.f, cov, x);
-  const V cancellation = smoother_cancellation(n, bound, update.p, out.covariance);
 
-  // r = F'r + H'u, u = e - K'F'r;  N = H' S^-1 H + (I - K H)' F'N F (I - K H).
+  // N = H' S^-1 H + (I - K H)' F'N F (I - K H), one factor after the other: multiplied out, it is a
+  // difference of large numbers.
   kalman_gain(n, m, update, gain, e);
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j < n; ++j) keep[i * n + j] = splat<V>(ScalarOf<V>(i == j));
-  }
-  multiply<Into::kSubtract>(n, n, m, transposed<V>(gain, n), rows<V>(model.h, n), keep);
   whiten_observation(n, m, model, update, whitened);
-  for (int i = 0; i < m; ++i) {
-    V sum = e[i];
-    for (int j = 0; j < n; ++j) sum = neg_mul_add(gain[i * n + j], r_filtered[j], sum);
-    u[i] = sum;
-  }
+  multiply(m, n, n, rows<V>(gain, n), rows<V>(back, n), k_n);
+  multiply<Into::kSubtract>(n, n, m, transposed<V>(k_n, n), rows<V>(model.h, n), back);
+  multiply(m, n, n, rows<V>(gain, n), rows<V>(back, n), k_n);
   for (int i = 0; i < n; ++i) {
-    V sum = r_filtered[i];
-    for (int k = 0; k < m; ++k) sum = mul_add(model.h[k * n + i], u[k], sum);
-    r[i] = sum;
+    for (int j = 0; j <= i; ++j) cov[i * n + j] = back[i * n + j];
   }
-  multiply(n, n, n, rows<V>(n_filtered, n), rows<V>(keep, n), x);
-  multiply<Into::kSet, Part::kLower>(n, n, n, transposed<V>(keep, n), rows<V>(x, n), cov);
+  multiply<Into::kSubtract, Part::kLower>(n, n, m, transposed<V>(model.h, n), rows<V>(k_n, n), cov);
   multiply<Into::kAdd, Part::kLower>(n, n, m, transposed<V>(whitened, n), rows<V>(whitened, n),
                                      cov);
   mirror(n, cov);
-  return cancellation;
+  return smoother_cancellation(n, bound, update.p, out.covariance);
+}
+
+// F' r.
+template <class V, class A, class N>
+inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
+  set_zero(n, r_filtered);
+  add_transposed_product<V>(n, n, f, r, r_filtered);
+}
+
+// u = L'^-1 (z - L^-1 H P r) [m], S^-1 v - K'r, and r += H'u: from r_f = F'r of the step after to r.
+template <class V, class A, class N, class M>
+inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* z, V* r,
+                        V* u) {
+  for (int i = m - 1; i >= 0; --i) {
+    V sum = z[i];
+    for (int j = 0; j < n; ++j) sum = neg_mul_add(spread<V>(weights.w[i * n + j]), r[j], sum);
+    for (int k = i + 1; k < m; ++k) {
+      sum = neg_mul_add(spread<V>(weights.l[k * m + i]), u[k], sum);
+    }
+    u[i] = sum * spread<V>(weights.inverse[i]);
+  }
+  add_transposed_product<V>(n, m, h, u, r);
+}
+
+inline int64_t smooth_mean_work_size(int64_t n, int64_t m) { return n + m; }
+
+// The smoothed mean of a step, from its filtered moments. r[n] is r_t as it comes from step t + 1;
+// it is replaced by that of step t. What has no data may be the same in all lanes.
+template <class V, class A, class N, class M>
+inline void smooth_mean(N n, M m, const KalmanWeights<A>& weights, const A* f, const A* h,
+                        const A* filtered_covariance, const V* filtered_mean, const V* z, V* r,
+                        V* mean, V* work) {
+  V* const r_filtered = work;
+  undo_prediction(n, f, r, r_filtered);
+  for (int i = 0; i < n; ++i) {
+    mean[i] = filtered_mean[i];
+    r[i] = r_filtered[i];
+  }
+  add_transposed_product<V>(n, n, filtered_covariance, r_filtered, mean);
+  undo_update(n, m, weights, h, z, r, work + n);
+}
+
+// Both. `work` holds kalman_smoother_work_size numbers.
+template <class V, class N, class M>
+inline V kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
+                       const V* next_p, V* r, V* cov, const SmoothedMoments<V>& out, V* work) {
+  smooth_mean<V>(n, m, weights(update), model.f, model.h, update.p, update.a, update.z, r,
+                 out.mean, work);
+  return smooth_covariance(n, m, model, update, next_p, cov, out, work);
 }
 
 }  // namespace STATESPACE_ISA

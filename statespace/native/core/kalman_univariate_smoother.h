@@ -162,7 +162,8 @@ inline V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
     more[i] = sum;
   }
   for (int i = 0; i < n; ++i) back.r[i] = more[i];
-  const V* const bound = information_bound(n, model.f, back.cov, work + 2 * n * n + n);
+  V* const bound = more + n;
+  information_bound(n, model.f, back.cov, bound);
   multiply(n, n, n, rows<V>(back.cov, n), rows<V>(model.f, n), x);
   multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(x, n),
                                      back.cov);

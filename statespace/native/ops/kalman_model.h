@@ -90,14 +90,15 @@ class CovarianceStep {
   }
 
   void start(const V* initial_scale, V* spread) {
-    noise_covariance<Part::kAll>(n_, initial_noise_, initial_scale, spread);
+    noise_covariance(n_, initial_noise_, initial_scale, spread);
+    mirror(n_, spread);
   }
   // The transition's, or the observation's, scale has been loaded.
   void prepare_transition_noise(const KalmanParameters<V>& model) {
-    noise_covariance<Part::kAll>(n_, noise_, model.g, model.q);
+    noise_covariance(n_, noise_, model.g, model.q);
   }
   void prepare_observation_noise(const KalmanParameters<V>& model) {
-    noise_covariance<Part::kLower>(m_, observation_noise_, model.c, model.r);
+    noise_covariance(m_, observation_noise_, model.c, model.r);
   }
   void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
     kalman_update(n_, m_, model, y, a, spread, update_);
@@ -193,6 +194,9 @@ class SettlingStep {
   Settling<V> settling_;
 };
 
+// What is wanted of a step's transition noise: on the way back never its covariance.
+enum class TransitionNoise { kNone, kScale, kScaleAndCovariance };
+
 // The recursion of one group of series, in the form whose arithmetic is Step.
 template <class V, class N, class M, template <class, class, class> class Step = CovarianceStep>
 class KalmanRun {
@@ -209,6 +213,9 @@ class KalmanRun {
         group_(group),
         step_(call, operands, n, m, memory) {
     memory = place(model_, memory + step_.work_size(call), n, m, noise_, observation_noise_);
+    memory = place(model_.f_pattern, memory, n, n);
+    memory = place(model_.f_transpose_pattern, memory, n, n);
+    memory = place(model_.h_pattern, memory, m, n);
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     y_ = take(m), a_ = take(n), spread_ = take(n * n);
     initial_scale_ = take(n * initial_noise_);
@@ -217,7 +224,8 @@ class KalmanRun {
   static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
     return kalman_parameters_size(n, m, call.size('k'), call.size('r')) +
-           Step<V, N, M>::work_size(call) + m + n + n * n + n * call.size('p');
+           2 * pattern_size<V>(n, n) + pattern_size<V>(m, n) + Step<V, N, M>::work_size(call) + m +
+           n + n * n + n * call.size('p');
   }
 
   // Runs the filter; after each update calls on_update(step). Returns the status per lane as a
@@ -258,20 +266,25 @@ class KalmanRun {
   }
 
   // Loads the parameters and data of a step; those that do not vary only the first time.
-  void load_step(int64_t step, bool first) {
+  void load_step(int64_t step, bool first,
+                 TransitionNoise noise = TransitionNoise::kScaleAndCovariance) {
     load_data(step);
-    load_parameters(step, first);
+    load_parameters(step, first, noise);
   }
   void load_data(int64_t step) { load(operands_[kY], group_, step, y_); }
-  void load_parameters(int64_t step, bool first) {
+  void load_parameters(int64_t step, bool first,
+                       TransitionNoise noise = TransitionNoise::kScaleAndCovariance) {
     const auto fresh = [&](ModelOperand i, V* dst) {
       const bool wanted = first || operands_[i].step_stride != 0;
       if (wanted) load(operands_[i], group_, step, dst);
       return wanted;
     };
-    if (fresh(kF, model_.f)) transpose_transition();
-    if (fresh(kG, model_.g)) step_.prepare_transition_noise(model_);
-    fresh(kH, model_.h);
+    if (fresh(kF, model_.f)) prepare_transition();
+    if (noise != TransitionNoise::kNone && fresh(kG, model_.g) &&
+        noise == TransitionNoise::kScaleAndCovariance) {
+      step_.prepare_transition_noise(model_);
+    }
+    if (fresh(kH, model_.h)) find_observation_pattern();
     if (fresh(kC, model_.c)) step_.prepare_observation_noise(model_);
     fresh(kB, model_.b);
     fresh(kD, model_.d);
@@ -282,21 +295,25 @@ class KalmanRun {
   // Numbers that are not finite are cleared first: where the series did not fail they belong to
   // missing components (an unknown regressor, say) or to the transition beyond the data, and the
   // products of the way back would carry them on, since zero times NaN is NaN.
-  void repeat_update(int64_t step, const V* a, const V* spread) {
-    reload_step(step);
+  void repeat_update(int64_t step, const V* a, const V* spread,
+                     TransitionNoise noise = TransitionNoise::kScale) {
+    reload_step(step, noise);
     step_.update(model_, y_, a, spread);
   }
-  void reload_step(int64_t step) {
+  void reload_step(int64_t step, TransitionNoise noise = TransitionNoise::kScale) {
     const bool last = step == num_steps_ - 1;
-    load_step(step, last);
-    if (last || operands_[kH].step_stride != 0) clear_not_finite(m_ * n_, model_.h);
+    load_step(step, last, noise);
+    if (last || operands_[kH].step_stride != 0) {
+      clear_not_finite(m_ * n_, model_.h);
+      find_observation_pattern();
+    }
     if (last || operands_[kC].step_stride != 0) {
       clear_not_finite(m_ * observation_noise_, model_.c);
       step_.prepare_observation_noise(model_);
     }
     if (last) {
       clear_not_finite(n_ * n_, model_.f);
-      transpose_transition();
+      prepare_transition();
       clear_not_finite(n_ * noise_, model_.g);
     }
   }
@@ -315,10 +332,15 @@ class KalmanRun {
   int initial_noise() const { return initial_noise_; }
 
  private:
-  void transpose_transition() {
+  void prepare_transition() {
     for (int i = 0; i < n_; ++i) {
       for (int j = 0; j < n_; ++j) model_.f_transpose[j * n_ + i] = model_.f[i * n_ + j];
     }
+    find_pattern(n_, n_, n_, rows<V>(model_.f, n_), model_.f_pattern);
+    find_pattern(n_, n_, n_, rows<V>(model_.f_transpose, n_), model_.f_transpose_pattern);
+  }
+  void find_observation_pattern() {
+    find_pattern(n_, m_, n_, rows<V>(model_.h, n_), model_.h_pattern);
   }
 
   N n_;

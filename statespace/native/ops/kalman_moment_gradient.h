@@ -113,7 +113,7 @@ struct KalmanSmootherGradientOp {
     set_zero(n, r);
     set_zero(square, cov);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
-      run.repeat_update(step, tape.mean(step), tape.spread(step));
+      run.repeat_update(step, tape.mean(step), tape.spread(step), TransitionNoise::kNone);
       for (int i = 0; i < n; ++i) back.mean(step)[i] = r[i];
       for (int i = 0; i < square; ++i) back.spread(step)[i] = cov[i];
       const int64_t next = step + 1 < num_steps ? step + 1 : step;
@@ -133,7 +133,7 @@ struct KalmanSmootherGradientOp {
     set_zero(square, cov);
     for (int64_t step = 0; step < num_steps; ++step) {
       const bool last = step + 1 == num_steps;
-      run.repeat_update(step, tape.mean(step), tape.spread(step));
+      run.repeat_update(step, tape.mean(step), tape.spread(step), TransitionNoise::kNone);
       const SmoothedCotangents<V> bar = {read(kMean, step, moments.mean),
                                          read(kCovariance, step, moments.covariance),
                                          last ? nullptr : read(kLagOne, step, lag_one)};

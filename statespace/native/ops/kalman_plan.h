@@ -72,7 +72,8 @@ class KalmanPlan {
   const T* observation_matrix(int64_t step) const {
     return matrices_.data() + (varies_ ? step : 0) * matrices_size();
   }
-  const T* transition_transpose(int64_t step) const { return observation_matrix(step) + m_ * n_; }
+  const T* transition_matrix(int64_t step) const { return observation_matrix(step) + m_ * n_; }
+  const T* transition_transpose(int64_t step) const { return transition_matrix(step) + n_ * n_; }
 
   // The sum over steps of log N(v; 0, S), from that of v' S^-1 v.
   template <class V>
@@ -84,7 +85,7 @@ class KalmanPlan {
  private:
   // Each entry is a predicted covariance and the update from it.
   int64_t entry_size() const { return int64_t{n_} * n_ + kalman_update_size(n_, m_); }
-  int64_t matrices_size() const { return int64_t{m_} * n_ + int64_t{n_} * n_; }
+  int64_t matrices_size() const { return int64_t{m_} * n_ + 2 * int64_t{n_} * n_; }
   T* predicted(int entry) const { return const_cast<T*>(entries_.data()) + entry * entry_size(); }
   KalmanUpdate<T> update(int entry) const {
     KalmanUpdate<T> x;
@@ -106,6 +107,7 @@ class KalmanPlan {
   void add_matrices(const KalmanParameters<T>& model) {
     matrices_.insert(matrices_.end(), model.h, model.h + m_ * n_);
     clear_not_finite(m_ * n_, matrices_.data() + matrices_.size() - m_ * n_);
+    matrices_.insert(matrices_.end(), model.f, model.f + n_ * n_);
     matrices_.insert(matrices_.end(), model.f_transpose, model.f_transpose + n_ * n_);
   }
 

@@ -10,6 +10,7 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_SHARED_GRADIENT_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_SHARED_GRADIENT_H_
 
+#include "core/kalman_smoother.h"
 #include "ops/kalman_gradient.h"
 #include "ops/kalman_shared.h"
 
@@ -97,31 +98,14 @@ class MeansGradient {
     const KalmanUpdate<T> update = plan_.step_update(step);
     const T *const h = plan_.observation_matrix(step), *const p = plan_.covariance(step);
     const bool last = step + 1 == call_.size('T');  // the transition leads beyond the data
-    for (int i = 0; i < n_; ++i) {
-      V sum = V();
-      if (!last) {
-        const T* const f = plan_.transition_transpose(step) + i * n_;
-        for (int j = 0; j < n_; ++j) sum = mul_add(splat<V>(f[j]), r_[j], sum);
-      }
-      r_filtered_[i] = sum;
-    }
-    for (int i = m_ - 1; i >= 0; --i) {  // u = L'^-1 (z - L^-1 H P r_f)
-      V sum = z[i];
-      for (int j = 0; j < n_; ++j) {
-        sum = neg_mul_add(splat<V>(update.w[i * n_ + j]), r_filtered_[j], sum);
-      }
-      for (int k = i + 1; k < m_; ++k) {
-        sum = neg_mul_add(splat<V>(update.l[k * m_ + i]), u_[k], sum);
-      }
-      u_[i] = sum * splat<V>(update.inverse[i]);
+    if (last) {
+      set_zero(n_, r_filtered_);
+    } else {
+      undo_prediction(n_, plan_.transition_matrix(step), r_, r_filtered_);
     }
     // What belongs to the prediction is r's still; r_f becomes r of the step before, r_f + H' u.
     for (int i = 0; i < n_; ++i) weighted_[i] = weight_ * r_[i];
-    for (int i = 0; i < m_; ++i) {
-      for (int j = 0; j < n_; ++j) {
-        r_filtered_[j] = mul_add(splat<V>(h[i * n_ + j]), u_[i], r_filtered_[j]);
-      }
-    }
+    undo_update(n_, m_, weights(update), h, z, r_filtered_, u_);
     for (int i = 0; i < n_; ++i) {
       V sum = a[i];
       for (int j = 0; j < n_; ++j) sum = mul_add(splat<V>(p[i * n_ + j]), r_filtered_[j], sum);

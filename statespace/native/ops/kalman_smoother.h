@@ -58,7 +58,7 @@ struct KalmanSmootherOp {
     V cancellation = V();
     for (int64_t step = num_steps - 1; step >= 0; --step) {
       const bool last = step == num_steps - 1;
-      run.repeat_update(step, tape.mean(step), tape.spread(step));
+      run.repeat_update(step, tape.mean(step), tape.spread(step), TransitionNoise::kNone);
       const V* const next = tape.spread(last ? step : step + 1);
       cancellation = maximum(cancellation, kalman_smooth(n, m, run.model(), run.update(), next, r,
                                                          cov, moments, work));

@@ -58,8 +58,8 @@ PassStep<V> load_step(const Lanes& lanes, int t) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) step.model.f_transpose[j * n + i] = step.model.f[i * n + j];
   }
-  noise_covariance<Part::kAll>(n, k, step.model.g, step.model.q);
-  noise_covariance<Part::kLower>(m, r, step.model.c, step.model.r);
+  noise_covariance(n, k, step.model.g, step.model.q);
+  noise_covariance(m, r, step.model.c, step.model.r);
   return step;
 }
 
@@ -69,7 +69,8 @@ std::vector<PassStep<V>> filter_pass(const Lanes& lanes, N n, M m) {
   const std::vector<V> scale =
       pack<V>(lanes, [](const KalmanCase& c) -> const Matrix& { return c.scale; });
   std::vector<V> p(n * n), work(n * n);
-  noise_covariance<Part::kAll>(n, lanes[0].scale.columns, scale.data(), p.data());
+  noise_covariance(n, lanes[0].scale.columns, scale.data(), p.data());
+  mirror(n, p.data());
   std::vector<PassStep<V>> steps;
   for (int t = 0; t < lanes[0].steps(); ++t) {
     steps.push_back(load_step<V>(lanes, t));

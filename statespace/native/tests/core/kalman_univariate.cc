@@ -39,7 +39,8 @@ Pass run(const KalmanCase& x, int diffuse) {
   place(state, memory.data(), n);
   const std::vector<double> mean = x.mean.as<double>(), scale = x.scale.as<double>();
   for (int i = 0; i < n; ++i) state.a[i] = i < diffuse ? 0 : mean[i];
-  noise_covariance<Part::kAll>(n, x.scale.columns, scale.data(), state.p);
+  noise_covariance(n, x.scale.columns, scale.data(), state.p);
+  mirror(n, state.p);
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) {
       if (i < diffuse || j < diffuse) state.p[i * n + j] = 0;
