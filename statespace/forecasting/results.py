@@ -232,8 +232,8 @@ class FitResult:
 def _not_negative(variances):
     """The variances without rounding errors about zero.
 
-    Without observation noise the data tell the sum of the components exactly, and what the smoother
-    makes of its variance is zero but for the last digits of the initial variance, of either sign.
+    Without observation noise the data tell the sum of the components exactly, and what is left of
+    its variance are the last digits of those of the states, of either sign.
     """
     return np.maximum(variances, 0.0)
 
