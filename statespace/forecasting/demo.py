@@ -1,6 +1,5 @@
 """``statespace demo``: two classic series from data to forecast, checked against the literature."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -77,20 +76,12 @@ def _nile_at_published_variances(flow):
     """The quantities of the table, from the library's functions on one model."""
     y = flow[:, np.newaxis]
     proper = LocalLevel().build(_NILE_VARIANCES, initial_variance=1e7)
-    # With a diffuse start the first observation alone decides the first level: N(y_0, observation
-    # variance). Starting from there with y_0 left out is exact, and all that y_0 contributes to
-    # the diffuse likelihood is its constant.
-    diffuse = LocalLevel().build(
-        _NILE_VARIANCES,
-        initial_mean=flow[:1],
-        initial_variance=_NILE_VARIANCES["observation_variance"],
-    )
-    rest = np.concatenate([[[np.nan]], y[1:]])
-    smoothed = kalman_smoother(diffuse, rest)
-    ahead = forecast(diffuse, rest, 30)
+    diffuse = LocalLevel().build(_NILE_VARIANCES)
+    smoothed = kalman_smoother(diffuse, y)
+    ahead = forecast(diffuse, y, 30)
     quantities = (
         float(log_likelihood(proper, y)),
-        float(log_likelihood(diffuse, rest)) - 0.5 * math.log(2 * math.pi),
+        float(log_likelihood(diffuse, y)),
         *smoothed.smoothed_mean.numpy()[:3, 0],
         *smoothed.smoothed_covariance.numpy()[:3, 0, 0],
         ahead.observation_mean.numpy()[0, 0],

@@ -9,7 +9,7 @@ from statespace.forecasting.data import as_batch
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.likelihood import DiffuseLikelihood
 from statespace.forecasting.results import FitResult
-from statespace.forecasting.standardise import standardise
+from statespace.forecasting.standardise import scale_for_fitting
 
 _NUM_CANDIDATES = 32  # starting values that are tried before the optimiser is run from the best
 _HESSIAN_STEP = 1e-4  # in free coordinates, where every variance varies on the same scale
@@ -68,28 +68,29 @@ def fit(model, y, method="mle", features=None, *, num_starts=3, verbose=1) -> Fi
     values, layout = as_batch(y)
     _check_length(model, values, layout)
     labels = layout.labels()
-    units = [standardise(model, row, name) for row, name in zip(values, labels, strict=True)]
+    scale = np.array(
+        [scale_for_fitting(model, row, name) for row, name in zip(values, labels, strict=True)]
+    )
     likelihood = DiffuseLikelihood(model)
     with _progress(len(values) * num_starts, verbose) as bar:
         estimates = [
-            _fit_one(likelihood, row / scale, initial_mean, num_starts, name, bar)
-            for row, (scale, initial_mean), name in zip(values, units, labels, strict=True)
+            _fit_one(likelihood, row, num_starts, name, bar)
+            for row, name in zip(values / scale[:, np.newaxis], labels, strict=True)
         ]
     return FitResult(
         model=model,
         values=values,
         layout=layout,
-        scale=np.array([scale for scale, _ in units]),
-        initial_mean=np.stack([initial_mean for _, initial_mean in units]),
+        scale=scale,
         estimates=Estimate(*(np.stack(field) for field in zip(*estimates, strict=True))),
     )
 
 
-def _fit_one(likelihood, y, initial_mean, num_starts, label, bar) -> Estimate:
+def _fit_one(likelihood, y, num_starts, label, bar) -> Estimate:
     """Fits one standardised series [T]."""
     parameters = likelihood.model.parameters
     candidates = _candidates(parameters)
-    heights = likelihood.value(candidates, y, initial_mean)
+    heights = likelihood.value(candidates, y)
     usable = np.isfinite(heights)
     if not usable.any():
         raise InputError(
@@ -99,15 +100,15 @@ def _fit_one(likelihood, y, initial_mean, num_starts, label, bar) -> Estimate:
     best_first = np.argsort(np.where(usable, -heights, np.inf))[:num_starts]
     runs = []
     for start in candidates[best_first]:
-        runs.append(_maximise(likelihood, start, y, initial_mean))
+        runs.append(_maximise(likelihood, start, y))
         bar.update()
     best = min(runs, key=lambda run: run.fun)
-    free = _to_boundary(likelihood, best.x, y, initial_mean)
-    free = _polish(likelihood, free, y, initial_mean)
-    [log_likelihood] = likelihood.value(free[np.newaxis], y, initial_mean)
+    free = _to_boundary(likelihood, best.x, y)
+    free = _polish(likelihood, free, y)
+    [log_likelihood] = likelihood.value(free[np.newaxis], y)
     return Estimate(
         values=_values(parameters, free),
-        standard_errors=_standard_errors(likelihood, free, y, initial_mean),
+        standard_errors=_standard_errors(likelihood, free, y),
         log_likelihood=float(log_likelihood),
         # Success, or a line search that failed because no digit of the value is left to gain.
         converged=bool(best.success or np.abs(best.jac).max() < _SMALL_GRADIENT),
@@ -124,14 +125,14 @@ def _candidates(parameters):
     return low + (high - low) * points
 
 
-def _maximise(likelihood, start, y, initial_mean):
+def _maximise(likelihood, start, y):
     """Runs L-BFGS-B; the objective is per observation so that its size hardly depends on T."""
     from scipy import optimize
 
     count = np.count_nonzero(~np.isnan(y))
 
     def objective(free):
-        value, gradient = likelihood.value_and_gradient(free[np.newaxis], y, initial_mean)
+        value, gradient = likelihood.value_and_gradient(free[np.newaxis], y)
         if not (np.isfinite(value[0]) and np.isfinite(gradient).all()):
             return 1e10, np.zeros_like(free)  # the line search turns back from here
         return -value[0] / count, -gradient[0] / count
@@ -146,28 +147,28 @@ def _maximise(likelihood, start, y, initial_mean):
     )
 
 
-def _to_boundary(likelihood, free, y, initial_mean):
+def _to_boundary(likelihood, free, y):
     """Moves variances to zero, the smallest first, while the likelihood is none the worse for it.
 
     Towards zero the likelihood is flat in the logarithm, so where the optimiser stops on that
     plain says nothing. At the boundary the free coordinate is minus infinity.
     """
-    [height] = likelihood.value(free[np.newaxis], y, initial_mean)
+    [height] = likelihood.value(free[np.newaxis], y)
     for which in np.argsort(free)[:-1]:  # not all of them: something must be random
         trial = np.where(np.arange(len(free)) == which, -np.inf, free)
-        [trial_height] = likelihood.value(trial[np.newaxis], y, initial_mean)
+        [trial_height] = likelihood.value(trial[np.newaxis], y)
         if trial_height >= height - _BOUNDARY_TOLERANCE:
             free, height = trial, trial_height
     return free
 
 
-def _polish(likelihood, free, y, initial_mean):
+def _polish(likelihood, free, y):
     """One Newton step in the coordinates off the boundary, if it is small and does no harm.
 
     L-BFGS-B stops where the *value* no longer changes in floating point, which leaves the
     parameters half of its digits; the gradient still has all of its own.
     """
-    inside, gradient, information = _curvature(likelihood, free, y, initial_mean)
+    inside, gradient, information = _curvature(likelihood, free, y)
     if information is None:
         return free
     step = np.linalg.solve(information, gradient)
@@ -175,15 +176,15 @@ def _polish(likelihood, free, y, initial_mean):
         return free
     trial = free.copy()
     trial[inside] += step
-    before, after = likelihood.value(np.stack([free, trial]), y, initial_mean)
+    before, after = likelihood.value(np.stack([free, trial]), y)
     return trial if after >= before - _ROUNDING * abs(before) else free
 
 
-def _standard_errors(likelihood, free, y, initial_mean):
+def _standard_errors(likelihood, free, y):
     """Standard errors of the values [p], by the delta method; NaN at the boundary."""
     parameters = likelihood.model.parameters
     errors = np.full(len(parameters), np.nan)
-    inside, _, information = _curvature(likelihood, free, y, initial_mean)
+    inside, _, information = _curvature(likelihood, free, y)
     if information is not None:
         deviations = np.sqrt(np.diag(np.linalg.inv(information)))
         values = _values(parameters, free)
@@ -192,7 +193,7 @@ def _standard_errors(likelihood, free, y, initial_mean):
     return errors
 
 
-def _curvature(likelihood, free, y, initial_mean):
+def _curvature(likelihood, free, y):
     """Gradient and observed information of the log-likelihood, by central differences.
 
     The information is minus the Hessian: differences of the analytic gradient, all in one call.
@@ -207,7 +208,7 @@ def _curvature(likelihood, free, y, initial_mean):
     centre = np.maximum(free, lowest)
     steps = _HESSIAN_STEP * np.eye(len(free))[inside]
     points = np.concatenate([centre + steps, centre - steps])
-    _, gradients = likelihood.value_and_gradient(points, y, initial_mean)
+    _, gradients = likelihood.value_and_gradient(points, y)
     gradients = gradients[:, inside]
     forward, backward = np.split(gradients, 2)
     hessian = (forward - backward) / (2 * _HESSIAN_STEP)

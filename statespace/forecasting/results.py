@@ -7,11 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from statespace.forecasting.diffuse import (
-    DIFFUSE_VARIANCE,
-    SMOOTHING_VARIANCES,
-    diffuse_limit,
-)
 from statespace.forecasting.forecast import Forecast
 from statespace.forecasting.moments import Moments, SmoothedStates
 from statespace.models.base import Model
@@ -31,7 +26,6 @@ class FitResult:
       values: the N series, [N, T], NaN where missing.
       layout: how the data came in.
       scale: the unit each series was divided by for fitting, [N].
-      initial_mean: mean of the first state in that unit, [N, n].
       estimates: the raw estimates in that unit, with a leading axis over N.
     """
 
@@ -39,7 +33,6 @@ class FitResult:
     values: np.ndarray
     layout: Any
     scale: np.ndarray
-    initial_mean: np.ndarray
     estimates: Any
 
     @property
@@ -179,7 +172,6 @@ class FitResult:
             values=self.values[one],
             layout=layout,
             scale=self.scale[one],
-            initial_mean=self.initial_mean[one],
             estimates=type(self.estimates)(*(field[one] for field in self.estimates)),
         )
 
@@ -209,30 +201,20 @@ class FitResult:
     @cached_property
     def _ssm(self):
         """The N fitted models in standardised units, for the filter."""
-        return self._build(DIFFUSE_VARIANCE)
+        names = [parameter.name for parameter in self.model.parameters]
+        return self.model.build(dict(zip(names, self.estimates.values.T, strict=True)))
 
     @cached_property
     def _smoothed(self):
         """Means [N, T, n] and covariances [N, T, n, n] of the states in the data's units."""
         from statespace.kalman.smoother import kalman_smoother
 
-        variances = np.array(SMOOTHING_VARIANCES)
-        moments = kalman_smoother(self._build(variances[:, np.newaxis]), self._standardised)
-        for info in moments.info:
-            _check_status(info, self.layout)
+        moments = kalman_smoother(self._ssm, self._standardised)
+        _check_status(moments.info, self.layout)
         scale = self.scale[:, np.newaxis, np.newaxis]
         return (
-            diffuse_limit(variances, moments.smoothed_mean.numpy()) * scale,
-            diffuse_limit(variances, moments.smoothed_covariance.numpy())
-            * scale[..., np.newaxis] ** 2,
-        )
-
-    def _build(self, initial_variance):
-        names = [parameter.name for parameter in self.model.parameters]
-        return self.model.build(
-            dict(zip(names, self.estimates.values.T, strict=True)),
-            initial_mean=self.initial_mean,
-            initial_variance=initial_variance,
+            moments.smoothed_mean.numpy() * scale,
+            moments.smoothed_covariance.numpy() * scale[..., np.newaxis] ** 2,
         )
 
     def _in_data_units(self, estimates):
@@ -250,8 +232,8 @@ class FitResult:
 def _not_negative(variances):
     """The variances without rounding errors about zero.
 
-    Without observation noise the data tell the sum of the components exactly, and what the smoother
-    makes of its variance is zero but for the last digits of the initial variance, of either sign.
+    Without observation noise the data tell the sum of the components exactly, and what is left of
+    its variance are the last digits of those of the states, of either sign.
     """
     return np.maximum(variances, 0.0)
 

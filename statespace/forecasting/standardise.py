@@ -1,4 +1,4 @@
-"""Units in which every series looks alike to the optimiser and to the diffuse approximation."""
+"""Units in which every series looks alike to the optimiser."""
 
 import numpy as np
 
@@ -7,14 +7,13 @@ from statespace.forecasting.errors import InputError
 _SMALLEST_SCALE = 1e-100  # its square is a normal number, and so is that of its inverse
 
 
-def standardise(model, y, label):
-    """Scale and initial mean for one series.
+def scale_for_fitting(model, y, label):
+    """The unit in which a series is fitted.
 
-    Models are fitted to y / scale, where ``scale`` measures the short-term variation: the root
+    Models are fitted to y / scale, where the scale measures the short-term variation: the root
     mean square of the differences over the longest period of the model, from their mean if the
-    model has a slope. The first state gets the mean that fits the first few observations by least
-    squares. In the diffuse limit neither has any influence on the result; for a large but finite
-    initial variance they keep both its rounding error and its distance from the limit small.
+    model has a slope. It has no influence on the result, but the optimiser's starting values,
+    bounds and criteria suit every series then.
 
     Args:
       model: the structural model, n states, p parameters.
@@ -22,12 +21,23 @@ def standardise(model, y, label):
       label: what messages call the series.
 
     Returns:
-      scale, a positive float, and the initial mean [n] in units of ``scale``.
+      The scale, a positive float.
 
     Raises:
       InputError: no model could be estimated from these values. The message says why: too few, all
         missing, constant, on a path the model follows without any error, or silent about a state.
     """
+    _check_estimable(model, y, label)
+    scale = _short_term_variation(model, y)
+    if not _SMALLEST_SCALE < scale < 1 / _SMALLEST_SCALE:
+        raise InputError(
+            f"{label}: its values vary by about {scale:g}, too far from 1 to be squared. Use other "
+            f"units."
+        )
+    return scale
+
+
+def _check_estimable(model, y, label):
     observed = ~np.isnan(y)
     count, n, p = int(observed.sum()), len(model.state_names), len(model.parameters)
     if count == 0:
@@ -62,15 +72,6 @@ def standardise(model, y, label):
             f"{label}: {model!r} follows the observed values without any error, so there is no "
             f"noise to estimate. Use a smaller model, or extend the pattern by hand."
         )
-    scale = _short_term_variation(model, y)
-    if not _SMALLEST_SCALE < scale < 1 / _SMALLEST_SCALE:
-        raise InputError(
-            f"{label}: its values vary by about {scale:g}, too far from 1 to be squared. Use other "
-            f"units."
-        )
-    first = slice(0, 2 * n)  # few, so that they tell about the first state and not the later ones
-    initial_mean, *_ = np.linalg.lstsq(paths[first], y[observed][first], rcond=None)
-    return scale, initial_mean / scale
 
 
 def noiseless_paths(model, num_steps):

@@ -51,7 +51,7 @@ class Model:
         """The single row of H, [n]: the series is the sum of its components."""
         return np.concatenate([c.observation_row for c in self.components])
 
-    def build(self, params, *, initial_mean=None, initial_variance=1e7) -> LinearGaussianSSM:
+    def build(self, params, *, initial_mean=None, initial_variance=None) -> LinearGaussianSSM:
         """The model's state-space form at given parameter values.
 
         Pure TensorFlow, differentiable in every value. With batched values the result has the same
@@ -60,22 +60,24 @@ class Model:
         Args:
           params: dict from each name in ``parameters`` to a value, scalar or [...], all of one
             shape; float64.
-          initial_mean: mean of the first state, [n] or [..., n]; zero by default.
-          initial_variance: variance of each element of the first state, a number or [...]. Large
-            stands for "nothing is known": a finite approximation of a diffuse start.
+          initial_mean: mean of the first state, [n] or [..., n]; zero by default. It goes with an
+            initial variance.
+          initial_variance: variance of each element of the first state, a number or [...]; None:
+            nothing is known about it, an exact diffuse start.
 
         Returns:
           The LinearGaussianSSM with n states and one observed variable.
 
         Raises:
-          ValueError: ``params`` lacks a name, or has one that the model does not know.
+          ValueError: ``params`` lacks a name, or has one that the model does not know; or an
+            initial mean is given without a variance.
 
         Example:
-          >>> from statespace import models
-          >>> ssm = models.LocalLevel().build(
+          >>> import statespace as ss
+          >>> ssm = ss.models.LocalLevel().build(
           ...     {"observation_variance": 15099.0, "level_variance": 1469.1})
-          >>> ssm.state_dim
-          1
+          >>> print(f"{ss.log_likelihood(ssm, ss.datasets.nile().to_numpy()[:, None]):.4f}")
+          -633.4646
         """
         values = self._in_order(params)
         standard_deviations = [tf.sqrt(tf.convert_to_tensor(v, tf.float64)) for v in values]
@@ -87,14 +89,12 @@ class Model:
         if observation.shape.rank != 0:  # per series: the time axis comes after the batch axes
             transition_scale = transition_scale[..., tf.newaxis, :, :]
             observation_scale = observation_scale[..., tf.newaxis, :, :]
-        n = len(self.state_names)
         return LinearGaussianSSM(
             transition_matrix=self.transition_matrix,
             transition_scale=transition_scale,
             observation_matrix=self.observation_row[np.newaxis, :],
             observation_scale=observation_scale,
-            initial_mean=np.zeros(n) if initial_mean is None else initial_mean,
-            initial_scale=np.sqrt(initial_variance)[..., np.newaxis, np.newaxis] * np.eye(n),
+            **_start(len(self.state_names), initial_mean, initial_variance),
         )
 
     def fit(self, y, method="mle", features=None, *, num_starts=3, verbose=1):
@@ -198,6 +198,26 @@ class StructuralModel(Model):
 
     def __repr__(self):
         return " + ".join(map(repr, self._components))
+
+
+def _start(n, mean, variance):
+    """The arguments of the LinearGaussianSSM that say where its n states start."""
+    if variance is None:
+        if mean is not None:
+            raise ValueError(
+                "build: initial_mean is given without initial_variance, which leaves the start "
+                "diffuse: no mean has any influence then. Give both or neither."
+            )
+        # Of a diffuse start the mean and the scale are without influence.
+        return {
+            "initial_mean": np.zeros(n),
+            "initial_scale": np.zeros((n, n)),
+            "diffuse": np.ones(n, bool),
+        }
+    return {
+        "initial_mean": np.zeros(n) if mean is None else mean,
+        "initial_scale": np.sqrt(variance)[..., np.newaxis, np.newaxis] * np.eye(n),
+    }
 
 
 def _check_distinct(components):

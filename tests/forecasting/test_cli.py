@@ -145,6 +145,6 @@ def test_demo(tmp_path, capsys):
     assert "1961-12" in out
     differences = [float(d) for d in re.findall(r"[+-]\d\.\de-\d\d$", out, re.MULTILINE)]
     assert len(differences) == 15
-    assert np.abs(differences[:12]).max() < 1e-6  # at given variances; the rest at the optimum
+    assert np.abs(differences[:12]).max() < 1e-8  # at given variances; the rest at the optimum
     for name in ("nile.png", "air_passengers.png"):
         assert (tmp_path / "figures" / name).read_bytes().startswith(b"\x89PNG")

@@ -30,17 +30,17 @@ def test_smoothed_states_against_exact_diffuse_smoother(fixture, terms, request)
     result = request.getfixturevalue(fixture)
     theirs, ours = smoothed_by_statsmodels(result, **terms), result.smooth()
     variances = np.diagonal(theirs.smoothed_state_cov.T, axis1=1, axis2=2)
-    np.testing.assert_allclose(ours.variance, variances, rtol=2e-5)
+    np.testing.assert_allclose(ours.variance, variances, rtol=1e-9)
     deviations = (ours.mean - theirs.smoothed_state.T) / np.sqrt(variances)
-    assert deviations.abs().max(axis=None) < 1e-5
+    assert deviations.abs().max(axis=None) < 1e-9
     assert ours.covariance.shape == (*variances.shape, variances.shape[1])
 
 
 def test_forecast_against_statsmodels(airline):
     theirs = smoothed_by_statsmodels(airline, level="lltrend", seasonal=12).get_forecast(24)
     forecast = airline.forecast(24)
-    np.testing.assert_allclose(forecast.mean, theirs.predicted_mean, rtol=1e-7)
-    np.testing.assert_allclose(forecast.variance, theirs.var_pred_mean, rtol=1e-6)
+    np.testing.assert_allclose(forecast.mean, theirs.predicted_mean, rtol=1e-11)
+    np.testing.assert_allclose(forecast.variance, theirs.var_pred_mean, rtol=1e-11)
 
 
 def test_nile_forecast(nile):
@@ -138,7 +138,7 @@ def test_arrays_in_arrays_out():
     forecast = result.forecast(5)
     assert forecast.mean.shape == forecast.quantile(0.1).shape == (2, 5)
     assert forecast.sample(7, seed=0).shape == (7, 2, 5)
-    np.testing.assert_allclose(forecast.mean[1], 2 * forecast.mean[0], rtol=1e-5)
+    np.testing.assert_allclose(forecast.mean[1], 2 * forecast.mean[0], rtol=1e-9)
     assert result.smooth().mean.shape == (2, 40, 1)
     assert result.smooth().covariance.shape == (2, 40, 1, 1)
     assert result.components().variance.shape == (2, 40, 2)

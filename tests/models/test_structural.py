@@ -28,10 +28,16 @@ def random_series(num_steps, seed=1):
     return y
 
 
-def test_nile_log_likelihood_at_published_variances():
-    ssm = LocalLevel().build({"observation_variance": 15099.0, "level_variance": 1469.1})
+@pytest.mark.parametrize(
+    ("start", "published"),
+    [({}, -633.4645636489), ({"initial_variance": 1e7}, -641.5855784595)],
+    ids=["diffuse", "vague"],
+)
+def test_nile_log_likelihood_at_published_variances(start, published):
+    params = {"observation_variance": 15099.0, "level_variance": 1469.1}
     y = ss.datasets.nile().to_numpy()[:, np.newaxis]
-    np.testing.assert_allclose(ss.log_likelihood(ssm, y), -641.5855784595, rtol=0, atol=1e-8)
+    value = ss.log_likelihood(LocalLevel().build(params, **start), y)
+    np.testing.assert_allclose(value, published, rtol=0, atol=1e-9)
 
 
 def test_names_of_a_sum():
@@ -95,6 +101,11 @@ def test_build_names_the_parameters_it_wants():
         LocalLevel().build({"level": 1.0})
 
 
+def test_a_diffuse_start_has_no_mean():
+    with pytest.raises(ValueError, match="initial_mean is given without initial_variance"):
+        LocalLevel().build(values(LocalLevel()), initial_mean=[3.0])
+
+
 def test_seasonal_pattern_without_shocks_repeats_and_sums_to_zero():
     ssm = Seasonal(4).build({"observation_variance": 0.0, "seasonal_variance": 0.0})
     state, path = np.array([1.0, -2.0, 0.5]), []
@@ -135,13 +146,14 @@ def test_batched_values_give_one_model_each(model):
         np.testing.assert_allclose(together[i], alone, rtol=1e-10)
 
 
+@pytest.mark.parametrize("start", [{}, {"initial_variance": 10.0}], ids=["diffuse", "proper"])
 @pytest.mark.parametrize("model", MODELS, ids=repr)
-def test_gradient_against_central_differences(model):
+def test_gradient_against_central_differences(model, start):
     y, names = random_series(12), [p.name for p in model.parameters]
     point, step = np.log(list(values(model).values())), 1e-5
 
     def height(free):
-        ssm = model.build(constrain(model.parameters, free), initial_variance=10.0)
+        ssm = model.build(constrain(model.parameters, free), **start)
         return ss.log_likelihood(ssm, y)
 
     free = tf.constant(point)
