@@ -57,7 +57,7 @@ def _gradient(workload):
 
 def _smooth(workload):
     def run(parameters, y):
-        result = ss.kalman_smoother(ss.LinearGaussianSSM(**parameters), y)
+        result = ss.kalman_smoother(ss.LinearGaussianSSM(**parameters), y, lag_one=False)
         return result.smoothed_mean, result.smoothed_covariance
 
     return run

@@ -209,7 +209,7 @@ class FitResult:
         """Means [N, T, n] and covariances [N, T, n, n] of the states in the data's units."""
         from statespace.kalman.smoother import kalman_smoother
 
-        moments = kalman_smoother(self._ssm, self._standardised)
+        moments = kalman_smoother(self._ssm, self._standardised, lag_one=False)
         _check_status(moments.info, self.layout)
         scale = self.scale[:, np.newaxis, np.newaxis]
         return (

@@ -38,7 +38,15 @@ def _smoother(*inputs):
     return SmootherResult(*ops.statespace_kalman_smoother(*inputs))
 
 
-FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
+def _marginals(*inputs):
+    ops = native.ops()
+    if ops is None:
+        return reference.FORM.smooth(*inputs, lag_one=False)
+    *moments, info = ops.statespace_kalman_smoother_marginals(*inputs)
+    return SmootherResult(*moments, lag_one_covariance=None, info=info)
+
+
+FORM = Form(_log_likelihood, _per_step, _filter, _smoother, _marginals)
 
 register_score("StatespaceKalmanLogLikelihood", "statespace_kalman_log_likelihood_grad")
 
@@ -57,6 +65,13 @@ def _gradient_filter(op, *cotangents):
 @tf.RegisterGradient("StatespaceKalmanSmoother")
 def _gradient_smoother(op, *cotangents):
     return smoother_gradient(filled(cotangents[:-1], op.outputs), op.inputs)
+
+
+@tf.RegisterGradient("StatespaceKalmanSmootherMarginals")
+def _gradient_marginals(op, *cotangents):
+    cotangents = filled(cotangents[:-1], op.outputs)
+    lag_one = tf.zeros_like(op.outputs[2])
+    return native.library().statespace_kalman_smoother_grad(*cotangents, lag_one, *op.inputs)
 
 
 def smoother_gradient(cotangents, inputs):

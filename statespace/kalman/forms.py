@@ -16,3 +16,11 @@ class Form(NamedTuple):
     per_step: Callable  # the same by step, [..., T]
     filter: Callable  # -> FilterResult
     smoother: Callable  # -> SmootherResult
+    marginals: Callable | None = None  # the same without lag-one covariances, where that is faster
+
+    def smooth(self, *inputs, lag_one: bool = True):
+        """The smoother; without ``lag_one`` its lag-one covariances are None."""
+        if not lag_one and self.marginals is not None:
+            return self.marginals(*inputs)
+        result = self.smoother(*inputs)
+        return result if lag_one else result._replace(lag_one_covariance=None)

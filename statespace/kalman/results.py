@@ -39,7 +39,7 @@ class SmootherResult(NamedTuple):
     log_likelihood: tf.Tensor  # [...]
     smoothed_mean: tf.Tensor  # E[x_t | y], [..., T, n]
     smoothed_covariance: tf.Tensor  # [..., T, n, n]
-    lag_one_covariance: tf.Tensor  # Cov[x_{t+1}, x_t | y], [..., T-1, n, n]
+    lag_one_covariance: tf.Tensor | None  # Cov[x_{t+1}, x_t | y], [..., T-1, n, n]; None unasked
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
     # int32 [...]: observations that met a diffuse state; None for a proper start
     diffuse_observations: tf.Tensor | None = None

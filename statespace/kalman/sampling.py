@@ -140,7 +140,7 @@ def posterior_paths(form, inputs, variates: Variates):
         name: tf.zeros_like(x) if name in _MEANS else finite(x) for name, x in parameters.items()
     }
     states, observations = model_paths(centred, variates)
-    smoothed = form.smoother(y - observations, *inputs[1:])
+    smoothed = form.smooth(y - observations, *inputs[1:], lag_one=False)
     paths = states + smoothed.smoothed_mean
     failed = not_finite(paths) | not_finite(observations)  # those that overflowed as well
     return spoil(paths, failed), tf.maximum(smoothed.info, tf.cast(failed, tf.int32))

@@ -10,6 +10,7 @@ def kalman_smoother(
     *,
     mask=None,
     lengths=None,
+    lag_one=True,
     algorithm="auto",
     diffuse_constant="include",
     on_failure="nan",
@@ -23,11 +24,13 @@ def kalman_smoother(
     Args:
       ssm, y, mask, lengths, algorithm, diffuse_constant, on_failure: as for
         :func:`statespace.log_likelihood`.
+      lag_one: bool, whether to compute the lag-one covariances. Without them, where means and
+        covariances are all that is wanted, the smoother takes about half the time.
 
     Returns:
       A :class:`statespace.SmootherResult`: log-likelihood ``[...]``, smoothed mean ``[..., T, n]``
       and covariance ``[..., T, n, n]``, and the lag-one covariances Cov[x_{t+1}, x_t | y]
-      ``[..., T-1, n, n]``.
+      ``[..., T-1, n, n]``, None if not asked for.
 
     Raises:
       ValueError, tf.errors.InvalidArgumentError: as :func:`statespace.log_likelihood`.
@@ -44,4 +47,5 @@ def kalman_smoother(
       [1.   1.   0.95 0.9 ]
     """
     form, inputs = prepare("kalman_smoother", ssm, y, mask, lengths, algorithm, on_failure)
-    return finish_result("kalman_smoother", diffuse_constant, on_failure, form.smoother(*inputs))
+    result = form.smooth(*inputs, lag_one=lag_one)
+    return finish_result("kalman_smoother", diffuse_constant, on_failure, result)

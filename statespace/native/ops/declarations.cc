@@ -16,9 +16,8 @@ namespace statespace {
 #define STATESPACE_FILTERED                                                             \
   "log_likelihood[] filtered_mean[T,n] filtered_covariance[T,n,n] predicted_mean[T,n] " \
   "predicted_covariance[T,n,n] innovation[T,m] innovation_covariance[T,m,m] info[]:int32"
-#define STATESPACE_SMOOTHED                                         \
-  "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] " \
-  "lag_one_covariance[T-1,n,n] info[]:int32"
+#define STATESPACE_MARGINALS "log_likelihood[] smoothed_mean[T,n] smoothed_covariance[T,n,n] "
+#define STATESPACE_SMOOTHED STATESPACE_MARGINALS "lag_one_covariance[T-1,n,n] info[]:int32"
 
 const OpDeclaration kDeclarations[] = {
     {"StatespaceCholesky", "a[n,n]", "l[n,n] info[]:int32", "", ""},
@@ -87,6 +86,9 @@ const OpDeclaration kDeclarations[] = {
      STATESPACE_MODEL_GRADIENT, "low_memory", ""},
     {"StatespaceKalmanFilter", STATESPACE_MODEL, STATESPACE_FILTERED, "", ""},
     {"StatespaceKalmanSmoother", STATESPACE_MODEL, STATESPACE_SMOOTHED, "", ""},
+    // Without lag-one covariances, which are half of the work.
+    {"StatespaceKalmanSmootherMarginals", STATESPACE_MODEL, STATESPACE_MARGINALS "info[]:int32", "",
+     ""},
     {"StatespaceKalmanFilterGrad",
      "log_likelihood_bar[] filtered_mean_bar[T,n] filtered_covariance_bar[T,n,n] "
      "predicted_mean_bar[T,n] predicted_covariance_bar[T,n,n] innovation_bar[T,m] "

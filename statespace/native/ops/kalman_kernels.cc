@@ -1,5 +1,4 @@
-#include "ops/kalman_shared.h"
-#include "ops/kalman_smoother.h"
+#include "ops/kalman_shared_moments.h"
 #include "ops/kernels.h"
 
 namespace statespace {
@@ -8,8 +7,9 @@ namespace STATESPACE_ISA {
 const KernelEntry kKalmanKernels[] = {
     {"StatespaceKalmanLogLikelihood", run_log_likelihood<float>, run_log_likelihood<double>},
     series_entry<KalmanLogLikelihoodOp<true, SettlingForm>>("StatespaceKalmanLogLikelihoodPerStep"),
-    series_entry<KalmanFilterOp>("StatespaceKalmanFilter"),
-    series_entry<KalmanSmootherOp>("StatespaceKalmanSmoother"),
+    {"StatespaceKalmanFilter", run_filter<float>, run_filter<double>},
+    {"StatespaceKalmanSmoother", run_smoother<float, true>, run_smoother<double, true>},
+    {"StatespaceKalmanSmootherMarginals", run_smoother<float, false>, run_smoother<double, false>},
     {nullptr, nullptr, nullptr},
 };
 

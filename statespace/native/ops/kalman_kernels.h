@@ -124,15 +124,21 @@ struct KalmanLogLikelihoodOp {
 // The end of a filter or smoother: writes its log-likelihood, the first output, and its status, and
 // spoils all moments of the series that failed.
 template <class V>
-inline void finish_moments(const Call& call, const Group<V>& group, const LogDensity<V>& total,
+inline void finish_moments(const Call& call, const Group<V>& group, const V& value,
                            const V& info, int info_output) {
-  const V value = total.value();
   store(call.outputs[0], group, 0, &value);
   for (int i = 0; i < call.num_outputs; ++i) {
     if (call.outputs[i].dtype != STATESPACE_INT32) spoil(call.outputs[i], group, info);
   }
   store(call.outputs[info_output], group, 0, &info);
 }
+
+// Positions of a smoother's outputs.
+template <bool lag_one>
+struct SmootherOutput {
+  enum { kTotal, kMean, kCovariance, kLagOne };
+  static constexpr int kInfo = lag_one ? kLagOne + 1 : kLagOne;
+};
 
 // Filter and smoothers write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
 struct KalmanFilterOp {
@@ -168,7 +174,7 @@ struct KalmanFilterOp {
       store(call.outputs[kInnovation], group, step, update.v);
       store(call.outputs[kInnovationCovariance], group, step, s);
     });
-    finish_moments(call, group, total, info, kInfo);
+    finish_moments(call, group, total.value(), info, kInfo);
   }
 };
 

@@ -103,12 +103,13 @@ class KalmanPlan {
     return x.ok;
   }
 
-  // H's rows of components that are never observed may hold anything.
+  // H's rows of components that are never observed may hold anything, and so may the transition
+  // beyond the data.
   void add_matrices(const KalmanParameters<T>& model) {
     matrices_.insert(matrices_.end(), model.h, model.h + m_ * n_);
-    clear_not_finite(m_ * n_, matrices_.data() + matrices_.size() - m_ * n_);
     matrices_.insert(matrices_.end(), model.f, model.f + n_ * n_);
     matrices_.insert(matrices_.end(), model.f_transpose, model.f_transpose + n_ * n_);
+    clear_not_finite(matrices_size(), matrices_.data() + matrices_.size() - matrices_size());
   }
 
   int n_, m_;

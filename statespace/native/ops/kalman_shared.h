@@ -92,6 +92,15 @@ MissingPattern missing_pattern(const Operand& y, int64_t item, int64_t num_steps
   return pattern;
 }
 
+// About how many steps' covariances a plan computes; operands: y and the model's parameters.
+inline int64_t steps_to_compute(const Call& call, const Operand* operands,
+                                const MissingPattern& pattern) {
+  constexpr int64_t kStepsToSettle = 64;
+  const int64_t num_steps = call.size('T');
+  if (covariances_vary(operands)) return num_steps;
+  return std::min(num_steps, kStepsToSettle * (1 + pattern.changes));
+}
+
 template <class T>
 bool same_pattern(const Operand& y, int64_t item, int64_t other, int64_t num_steps) {
   const T *const a = y.item<T>(item), *const b = y.item<T>(other);
@@ -161,6 +170,15 @@ struct LocalArray<V, Fixed<N>> {
   V* get() { return numbers; }
 };
 
+// What a step of the means gives.
+template <class V>
+struct StepMeans {
+  const V* predicted;   // [n]
+  const V* innovation;  // [m], zero where missing
+  const V* whitened;    // L^-1 v [m]
+  const V* filtered;    // [n]
+};
+
 // The means of one group of series that follow a plan.
 template <class V, class N, class M>
 class KalmanMeans {
@@ -179,8 +197,8 @@ class KalmanMeans {
     return 4 * call.size('n') + (kBlock + 3) * call.size('m');
   }
 
-  // Runs the filter; after each update calls on_update(step, predicted mean, L^-1 v). Returns the
-  // status per lane, as KalmanRun::forward.
+  // Runs the filter; after each update calls on_update(step, StepMeans). Returns the status per
+  // lane, as KalmanRun::forward.
   template <class OnUpdate>
   V forward(OnUpdate&& on_update) {
     load(operands_[kInitialMean], group_, 0, start_);
@@ -206,7 +224,7 @@ class KalmanMeans {
                                                a, v, z, filtered);
       const Mask<V> first_failure = mask_and(mask_not(ok), info == V());
       info = select<V>(first_failure, splat<V>(static_cast<T>(step + 1)), info);
-      on_update(step, static_cast<const V*>(a), static_cast<const V*>(z));
+      on_update(step, StepMeans<V>{a, v, z, filtered});
       if (step + 1 < num_steps_) {
         kalman_predict_mean<V>(n_, plan_.transition_transpose(step), b_, filtered, a);
       }
@@ -232,16 +250,28 @@ class KalmanMeans {
   V *y_, *b_, *d_, *start_, *a_, *filtered_, *v_, *z_;
 };
 
-template <class T>
-struct SharedContext {
-  const Call& call;
-  const KalmanPlan<T>& plan;
-};
-
 // About the nanoseconds the means of one series take.
 inline double means_cost(const Call& call) {
   const double n = static_cast<double>(call.size('n')), m = static_cast<double>(call.size('m'));
   return static_cast<double>(call.size('T')) * (8 + 0.3 * (n * n + 2 * m * n + m * m));
+}
+
+// Calls body(group) for the groups of a call whose series take `cost` nanoseconds each.
+template <class T, class Body>
+void for_each_shared_group(const Call& call, double cost, const Body& body) {
+  struct Context {
+    const Call& call;
+    const Body& body;
+  } context = {call, body};
+  const auto range = [](const void* opaque, int64_t begin, int64_t end) {
+    const Context& c = *static_cast<const Context*>(opaque);
+    const int64_t width = series_at_once<T>(c.call);
+    const int64_t last = std::min(end * width, c.call.batch);
+    for_each_series<T, CovarianceForm>(c.call, begin * width, last, c.body);
+  };
+  const int64_t width = series_at_once<T>(call);
+  parallel_for((call.batch + width - 1) / width, cost * static_cast<double>(width), range,
+               &context);
 }
 
 template <class V>
@@ -252,8 +282,8 @@ void shared_log_likelihood(const Call& call, const Group<V>& group,
     V* const memory = static_cast<V*>(scratch(Means::work_size(call) * sizeof(V)));
     Means means(call, call.inputs, group, plan, n, m, memory);
     CompensatedSum<V> squares;
-    const V info = means.forward([&](int64_t, const V*, const V* z) {
-      for (int i = 0; i < m; ++i) squares.add(z[i] * z[i]);
+    const V info = means.forward([&](int64_t, const StepMeans<V>& x) {
+      for (int i = 0; i < m; ++i) squares.add(x.whitened[i] * x.whitened[i]);
     });
     const V value = plan.log_density(squares.value());
     store(call.outputs[0], group, 0, &value);
@@ -268,18 +298,10 @@ template <class T>
 void run_log_likelihood(const Call& call) {
   const int64_t width = series_at_once<T>(call);
   const auto pays = [width](const MissingPattern&, int64_t count) { return count >= 2 * width; };
-  const auto shared = [width](const Call& part, const KalmanPlan<T>& plan) {
-    const SharedContext<T> context = {part, plan};
-    const auto range = [](const void* opaque, int64_t begin, int64_t end) {
-      const SharedContext<T>& c = *static_cast<const SharedContext<T>*>(opaque);
-      const int64_t step = series_at_once<T>(c.call);
-      const int64_t last = std::min(end * step, c.call.batch);
-      for_each_series<T, CovarianceForm>(c.call, begin * step, last, [&c](auto group) {
-        shared_log_likelihood(c.call, group, c.plan);
-      });
-    };
-    parallel_for((part.batch + width - 1) / width, means_cost(part) * static_cast<double>(width),
-                 range, &context);
+  const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
+    for_each_shared_group<T>(part, means_cost(part), [&](auto group) {
+      shared_log_likelihood(part, group, plan);
+    });
   };
   if (!pays({}, call.batch)) return run_series<T, KalmanLogLikelihoodOp<false, SettlingForm>>(call);
   for_each_pattern<T>(call, 0, pays, shared,

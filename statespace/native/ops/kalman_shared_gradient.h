@@ -54,13 +54,13 @@ class MeansGradient {
     r_ = take(n_), r_filtered_ = take(n_), x_ = take(n_), weighted_ = take(n_), u_ = take(m_);
     rr_ = take(n_ * n_), uu_ = take(m_ * m_), scale_ = take(scales);
 
-    const auto record = [this](const V* mean, const V* whitened, V* to) {
-      for (int i = 0; i < n_; ++i) to[i] = mean[i];
-      for (int i = 0; i < m_; ++i) to[n_ + i] = whitened[i];
+    const auto record = [this](const StepMeans<V>& x, V* to) {
+      for (int i = 0; i < n_; ++i) to[i] = x.predicted[i];
+      for (int i = 0; i < m_; ++i) to[n_ + i] = x.whitened[i];
     };
-    const V info = means.forward([&](int64_t step, const V* a, const V* z) {
-      if (step % stretches.length == 0) record(a, z, starts + step / stretches.length * entry);
-      if (step >= stretches.last) record(a, z, tape + (step - stretches.last) * entry);
+    const V info = means.forward([&](int64_t step, const StepMeans<V>& x) {
+      if (step % stretches.length == 0) record(x, starts + step / stretches.length * entry);
+      if (step >= stretches.last) record(x, tape + (step - stretches.last) * entry);
     });
     const V fill = fill_of_failed(call_.inputs, 1, group_, num_steps, &weight_);
     ModelCotangents<V> bars(operands_, targets_, group_, cotangents, info != V(), fill);
@@ -72,8 +72,8 @@ class MeansGradient {
       const int64_t end = stretches.end(first);
       if (first != stretches.last) {
         means.run(first, end, starts + first / stretches.length * entry,
-                  [&](int64_t step, const V* a, const V* z) {
-                    record(a, z, tape + (step - first) * entry);
+                  [&](int64_t step, const StepMeans<V>& x) {
+                    record(x, tape + (step - first) * entry);
                   });
       }
       for (int64_t step = end - 1; step >= first; --step) {
@@ -248,13 +248,8 @@ void run_log_likelihood_gradient(const Call& call) {
   // back, and with it a step of the means costs a quarter of that.
   const int64_t lanes = std::min(series_at_once<T>(call), call.batch);
   const auto pays = [&call, lanes](const MissingPattern& pattern, int64_t count) {
-    constexpr int64_t kStepsToSettle = 64;
-    const int64_t num_steps = call.size('T');
-    int64_t entries = num_steps;
-    if (!covariances_vary(call.inputs + 1)) {
-      entries = std::min(entries, kStepsToSettle * (1 + pattern.changes));
-    }
-    return 4 * entries * lanes <= 3 * num_steps * count;
+    const int64_t entries = steps_to_compute(call, call.inputs + 1, pattern);
+    return 4 * entries * lanes <= 3 * call.size('T') * count;
   };
   const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
     add_gradients<T, T, CovarianceForm>(

@@ -14,7 +14,7 @@ template <class T>
 constexpr T kLargestCancellation = sizeof(T) == sizeof(double) ? T(1 << 22) : T(1 << 13);
 
 // Smooths the series of a group again, in square-root form, whose moments rounding has spoilt.
-template <class V>
+template <bool lag_one, class V>
 inline void smooth_again(const Call& call, const Group<V>& group, const V& cancellation,
                          const V& info) {
   using T = ScalarOf<V>;
@@ -23,14 +23,15 @@ inline void smooth_again(const Call& call, const Group<V>& group, const V& cance
     if (exact || get_lane(info, lane) != 0) continue;
     const int64_t item = group.first + lane;
     for_each_series<double, SquareRootForm>(call, item, item + 1, [&call](auto single) {
-      KalmanSquareRootSmootherOp::compute(call, single);
+      KalmanSquareRootSmootherOp<lag_one>::compute(call, single);
     });
   }
 }
 
+template <bool lag_one>
 struct KalmanSmootherOp {
   using Form = CovarianceForm;
-  enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo };
+  using Output = SmootherOutput<lag_one>;
 
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
@@ -45,7 +46,7 @@ struct KalmanSmootherOp {
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
     V* const r = take(n);
     V* const cov = take(square);
-    const SmoothedMoments<V> moments = {take(n), take(square), take(square)};
+    const SmoothedMoments<V> moments = {take(n), take(square), lag_one ? take(square) : nullptr};
     V* const work = memory;
 
     LogDensity<V> total;
@@ -62,12 +63,12 @@ struct KalmanSmootherOp {
       const V* const next = tape.spread(last ? step : step + 1);
       cancellation = maximum(cancellation, kalman_smooth(n, m, run.model(), run.update(), next, r,
                                                          cov, moments, work));
-      store(call.outputs[kMean], group, step, moments.mean);
-      store(call.outputs[kCovariance], group, step, moments.covariance);
-      if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
+      store(call.outputs[Output::kMean], group, step, moments.mean);
+      store(call.outputs[Output::kCovariance], group, step, moments.covariance);
+      if (lag_one && !last) store(call.outputs[Output::kLagOne], group, step, moments.lag_one);
     }
-    finish_moments(call, group, total, info, kInfo);
-    smooth_again(call, group, cancellation, info);
+    finish_moments(call, group, total.value(), info, Output::kInfo);
+    smooth_again<lag_one>(call, group, cancellation, info);
   }
 };
 

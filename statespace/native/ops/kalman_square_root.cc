@@ -20,7 +20,7 @@ const KernelEntry kKalmanSquareRootKernels[] = {
      run_gradient<float, double, KalmanGradientOp<SquareRootForm>>,
      run_gradient<double, double, KalmanGradientOp<SquareRootForm>>},
     float64_entry<KalmanSquareRootFilterOp>("StatespaceKalmanSquareRootFilter"),
-    float64_entry<KalmanSquareRootSmootherOp>("StatespaceKalmanSquareRootSmoother"),
+    float64_entry<KalmanSquareRootSmootherOp<true>>("StatespaceKalmanSquareRootSmoother"),
     {nullptr, nullptr, nullptr},
 };
 

@@ -189,13 +189,14 @@ struct KalmanSquareRootFilterOp {
       put_square(kInnovationCovariance, m, filtered, innovation);
       put_scale(kInnovationScale, m, filtered, innovation);
     });
-    finish_moments(call, group, total, info, kInfo);
+    finish_moments(call, group, total.value(), info, kInfo);
   }
 };
 
+template <bool lag_one>
 struct KalmanSquareRootSmootherOp {
   using Form = SquareRootForm;
-  enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo };
+  using Output = SmootherOutput<lag_one>;
 
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
@@ -224,11 +225,11 @@ struct KalmanSquareRootSmootherOp {
       if (!last) run.repeat_prediction();
       square_root_smooth(n, m, sizes, run.update(), tape.mean(step), tape.spread(step),
                          last ? nullptr : run.step().reflectors(), posterior, moments, work);
-      store(call.outputs[kMean], group, step, moments.mean);
-      store(call.outputs[kCovariance], group, step, moments.covariance);
-      if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
+      store(call.outputs[Output::kMean], group, step, moments.mean);
+      store(call.outputs[Output::kCovariance], group, step, moments.covariance);
+      if (lag_one && !last) store(call.outputs[Output::kLagOne], group, step, moments.lag_one);
     }
-    finish_moments(call, group, total, info, kInfo);
+    finish_moments(call, group, total.value(), info, Output::kInfo);
   }
 };
 

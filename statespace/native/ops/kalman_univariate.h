@@ -253,7 +253,7 @@ struct UnivariateFilterOp {
           store(call.outputs[kFilteredMean], group, step, run.state().a);
           store(call.outputs[kFilteredCovariance], group, step, run.state().p);
         });
-    finish_moments(call, group, total, info, kInfo);
+    finish_moments(call, group, total.value(), info, kInfo);
     store(call.outputs[kDiffuse], group, 0, &count);
   }
 };
@@ -323,9 +323,9 @@ struct UnivariateSmootherOp {
       store(call.outputs[kCovariance], group, step, moments.covariance);
       if (!last) store(call.outputs[kLagOne], group, step, moments.lag_one);
     }
-    finish_moments(call, group, total, info, kInfo);
+    finish_moments(call, group, total.value(), info, kInfo);
     store(call.outputs[kDiffuse], group, 0, &count);
-    smooth_again(call, group, select<V>(run.is_proper(), cancellation, V()), info);
+    smooth_again<true>(call, group, select<V>(run.is_proper(), cancellation, V()), info);
   }
 };
 
