@@ -1,5 +1,6 @@
 """A drop-in for TensorFlow Probability's ``LinearGaussianStateSpaceModel``."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -300,7 +301,8 @@ class LinearGaussianStateSpaceModel(tfd.Distribution):
         Raises:
           ValueError, tf.errors.InvalidArgumentError: as :meth:`forward_filter`.
         """
-        means, covariances = self._moments(kalman_smoother, *self._prepare(x, mask))
+        smoother = functools.partial(kalman_smoother, lag_one=False)
+        means, covariances = self._moments(smoother, *self._prepare(x, mask))
         return means.smoothed_mean, covariances.smoothed_covariance
 
     def posterior_sample(self, x, sample_shape=(), mask=None, seed=None, name=None) -> tf.Tensor:

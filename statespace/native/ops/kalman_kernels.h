@@ -140,7 +140,7 @@ struct SmootherOutput {
   static constexpr int kInfo = lag_one ? kLagOne + 1 : kLagOne;
 };
 
-// Filter and smoothers write O(n^2) numbers a step, which bounds their speed: they are not unrolled.
+// It writes O(n^2) numbers a step, which bounds its speed: it is not unrolled.
 struct KalmanFilterOp {
   using Form = CovarianceForm;
   enum Output {

@@ -35,9 +35,13 @@ struct KalmanSmootherOp {
 
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
-    const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
+    with_model_sizes<V>(call, [&](auto n, auto m) { compute(call, group, n, m); });
+  }
+
+  template <class V, class N, class M>
+  static void compute(const Call& call, const Group<V>& group, N n, M m) {
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    using Run = KalmanRun<V, int, int>;
+    using Run = KalmanRun<V, N, M>;
     const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
                                kalman_smoother_work_size(n, m) + 2 * n + 3 * square;
     V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
