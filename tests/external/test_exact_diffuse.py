@@ -6,9 +6,10 @@ observation counts -ln(2 pi) / 2, as any other; KFAS leaves that out.
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from external.published import columns, quarterly, table
 from kalman.models import build, dense
-from oracles import statsmodels_
+from oracles import finite_differences, statsmodels_
 from oracles.statsmodels_ import time_first
 
 import statespace as ss
@@ -147,6 +148,35 @@ def test_smoother(case, native):
     close(result.log_likelihood, expected.llf)
     close(result.smoothed_mean, time_first(expected.smoothed_state))
     close(result.smoothed_covariance, time_first(expected.smoothed_state_cov))
+
+
+# Here a gap lets an observation meet what an earlier one has determined. With any other transition
+# it meets a diffuse state: the likelihood has no derivative.
+JUMPS = {"diffuse for twenty steps", "common level, partly missing"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient(name):
+    """Against differences of statsmodels' log-likelihood; the zeros of matrices stay."""
+    (parameters, diffuse), y = CASES[name]
+    rng = np.random.default_rng(3)
+    for key, x in parameters.items():
+        if key.startswith("initial") or (key == "transition_matrix" and name in JUMPS):
+            continue
+        direction = rng.normal(size=x.shape) * ((x != 0.0) | key.endswith("offset"))
+        variable = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(variable)
+            value = ss.log_likelihood(with_diffuse(parameters | {key: variable}, diffuse), y)
+        terms = tape.gradient(value, variable) * direction
+
+        def theirs(moved, key=key):
+            changed = dense(parameters | {key: moved}, (), (), len(y))
+            return statsmodels_.smoother(changed, y, diffuse).llf
+
+        expected = finite_differences.directional(theirs, [x], [direction])
+        tolerance = 1e-7 * max(np.sum(np.abs(terms)), 1.0)
+        np.testing.assert_allclose(np.sum(terms), expected, rtol=0, atol=tolerance, err_msg=key)
 
 
 def with_previous_state(parameters, diffuse):
