@@ -10,9 +10,10 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import build, tensors
+from kalman.models import build, dense, tensors
 from kalman.test_diffuse import structural
 from kalman.test_square_root import trend, walk
+from oracles import dense as dense_oracle
 from oracles import exact_filter
 
 import statespace as ss
@@ -77,6 +78,18 @@ def assert_exact(result, expected, tolerance):
     assert np.all(error <= tolerance * rows * columns)
     error = np.abs(lag_one - expected["lag_one_covariance"])
     assert np.all(error <= tolerance * rows[1:] * columns[:-1])
+
+
+def test_the_oracle_is_the_joint_gaussian():
+    """From a start that float64 stands, where the dense Gaussian can tell."""
+    parameters, y = MODELS["two series"]
+    mean, covariance = dense_oracle.posterior(dense(parameters(1.0), (), (), len(y)), y)
+    expected = exact("two series", 1.0)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-11)
+    close(expected["smoothed_mean"], mean)
+    steps = np.arange(len(y))
+    close(expected["smoothed_covariance"], covariance[steps, :, steps])
+    close(expected["lag_one_covariance"], covariance[steps[1:], :, steps[:-1]])
 
 
 def member(result, item):
