@@ -19,11 +19,12 @@ def table(name, **options):
 
 
 def columns(frame, name, count):
-    """``[T, count]``: name1, name2, ... or name_1, name_2, ..."""
-    wanted = [f"{name}{i + 1}" for i in range(count)]
-    if wanted[0] not in frame:
-        wanted = [f"{name}_{i + 1}" for i in range(count)]
-    return frame[wanted].to_numpy()
+    """``[T, count]``: name1, name2, ... or name_1, name_2, ... or, of one column, name."""
+    for separator in ("", "_"):
+        wanted = [f"{name}{separator}{i + 1}" for i in range(count)]
+        if wanted[0] in frame:
+            return frame[wanted].to_numpy()
+    return frame[[name]].to_numpy()
 
 
 def quarterly(names=GDP_AND_OTHERS):

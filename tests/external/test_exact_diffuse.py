@@ -6,9 +6,10 @@ observation counts -ln(2 pi) / 2, as any other; KFAS leaves that out.
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from external.published import columns, quarterly, table
 from kalman.models import build, dense
-from oracles import statsmodels_
+from oracles import finite_differences, statsmodels_
 from oracles.statsmodels_ import time_first
 
 import statespace as ss
@@ -149,6 +150,35 @@ def test_smoother(case, native):
     close(result.smoothed_covariance, time_first(expected.smoothed_state_cov))
 
 
+# Here a gap lets an observation meet what an earlier one has determined. With any other transition
+# it meets a diffuse state: the likelihood has no derivative.
+JUMPS = {"diffuse for twenty steps", "common level, partly missing"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient(name):
+    """Against differences of statsmodels' log-likelihood; the zeros of matrices stay."""
+    (parameters, diffuse), y = CASES[name]
+    rng = np.random.default_rng(3)
+    for key, x in parameters.items():
+        if key.startswith("initial") or (key == "transition_matrix" and name in JUMPS):
+            continue
+        direction = rng.normal(size=x.shape) * ((x != 0.0) | key.endswith("offset"))
+        variable = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(variable)
+            value = ss.log_likelihood(with_diffuse(parameters | {key: variable}, diffuse), y)
+        terms = tape.gradient(value, variable) * direction
+
+        def theirs(moved, key=key):
+            changed = dense(parameters | {key: moved}, (), (), len(y))
+            return statsmodels_.smoother(changed, y, diffuse).llf
+
+        expected = finite_differences.directional(theirs, [x], [direction])
+        tolerance = 1e-7 * max(np.sum(np.abs(terms)), 1.0)
+        np.testing.assert_allclose(np.sum(terms), expected, rtol=0, atol=tolerance, err_msg=key)
+
+
 def with_previous_state(parameters, diffuse):
     """The model of (x_t, x_{t-1}), with zero before the first."""
     n = len(diffuse)
@@ -233,6 +263,16 @@ def kfas_trend(second=4.2039):
     return parameters, diffuse, np.r_[10.2394, second, 6.123123, np.ones(7)][:, np.newaxis]
 
 
+def kfas_level():
+    parameters, diffuse = model([[1.0]], [[8.253**0.5]], [[1.0]], [[1.993**0.5]], [True])
+    return parameters, diffuse, np.r_[10.2394, ONES[1:]][:, np.newaxis]
+
+
+def kfas_level_of_two_series():
+    parameters, diffuse = model([[1.0]], [[3.2324**0.5]], [[1.0], [0.1111]], np.eye(2), [True])
+    return parameters, diffuse, kfas_common_level()[2]
+
+
 def kfas_common_level():
     parameters, diffuse = model(
         np.eye(2), [[3.2324**0.5], [0.0]], [[1.0, 0.0], [0.1111, 1.0]], np.eye(2), [True] * 2
@@ -272,9 +312,12 @@ def kfas_factor():
 
 
 KFAS = {  # table: (model and data, observations that meet a diffuse state, first step compared)
+    "local_level": (kfas_level(), 1, 0),
     "local_linear_trend": (kfas_trend(), 2, 0),
     "local_linear_trend_missing": (kfas_trend(np.nan), 2, 0),
     "common_level": (kfas_common_level(), 2, 0),
+    # KFAS' first predicted mean is not that of the start here.
+    "common_level_restricted": (kfas_level_of_two_series(), 1, 1),
     "var1": (kfas_autoregression(), 2, 0),
     "var1_measurement_error": (kfas_autoregression((4.0, 5.0)), 2, 0),
     "var1_missing": (kfas_autoregression(missing=True), 2, 0),
@@ -284,11 +327,24 @@ KFAS = {  # table: (model and data, observations that meet a diffuse state, firs
 }
 
 
+def assert_kfas_covariance(covariance, expected, name, first=0):
+    """Entry by entry, or their sum, as the table has it."""
+    covariance, size = np.asarray(covariance)[first:], covariance.shape[-1] ** 2
+    if f"sum{name}" in expected:
+        close(np.sum(covariance, axis=(1, 2)), expected[f"sum{name}"][first:])
+    else:
+        close(np.reshape(covariance, (-1, size)), columns(expected, name, size)[first:])
+
+
+def kfas(name):
+    (parameters, diffuse, y), met, first = KFAS[name]
+    expected = table(f"results_exact_initial_{name}_R.csv")[: len(y)]
+    return with_diffuse(parameters, diffuse), y, met, first, expected
+
+
 @pytest.mark.parametrize("name", KFAS)
 def test_kfas(name, native):
-    (parameters, diffuse, y), met, first = KFAS[name]
-    ssm = with_diffuse(parameters, diffuse)
-    expected = table(f"results_exact_initial_{name}_R.csv")[: len(y)]
+    ssm, y, met, first, expected = kfas(name)
     value = expected["llf"][0] - 0.5 * met * LOG_2PI
     np.testing.assert_allclose(ss.log_likelihood(ssm, y), value, rtol=1e-10)
     filtered, smoothed = ss.kalman_filter(ssm, y), ss.kalman_smoother(ssm, y)
@@ -297,12 +353,24 @@ def test_kfas(name, native):
         (filtered.filtered_mean, "att"),
         (smoothed.smoothed_mean, "alphahat"),
     ):
-        close(mean[first:], columns(expected, name, 2)[first:])
-    for covariance, letter in (
-        (filtered.predicted_covariance, "P"),
-        (smoothed.smoothed_covariance, "V"),
-    ):
-        if f"sum{letter}" in expected:
-            close(np.sum(covariance, axis=(1, 2)), expected[f"sum{letter}"])
-        else:
-            close(np.reshape(covariance, (-1, 4)), columns(expected, letter, 4))
+        close(mean[first:], columns(expected, name, mean.shape[-1])[first:])
+    assert_kfas_covariance(filtered.predicted_covariance, expected, "P")
+    assert_kfas_covariance(smoothed.smoothed_covariance, expected, "V")
+
+
+@pytest.mark.parametrize("name", KFAS)
+def test_kfas_disturbances(name):
+    """The noise of states and observations, in their units."""
+    ssm, y, _, first, expected = kfas(name)
+    result = ss.disturbance_smoother(ssm, y)
+    scale = np.asarray(ssm.transition_scale)
+    scale = scale[np.any(scale != 0.0, axis=1)]  # the states that have noise
+    means = result.state_mean @ scale.T
+    close(means[first:], columns(expected, "etahat", len(scale))[first:])
+    covariance = scale @ np.asarray(result.state_covariance) @ scale.T
+    assert_kfas_covariance(covariance, expected, "Veta", first)
+    scale, m = np.asarray(ssm.observation_scale), y.shape[1]
+    close((result.observation_mean @ scale.T)[first:], columns(expected, "epshat", m)[first:])
+    covariance = scale @ np.asarray(result.observation_covariance) @ scale.T
+    variances = np.diagonal(covariance, axis1=1, axis2=2)
+    close(variances[first:], columns(expected, "Veps", m)[first:])

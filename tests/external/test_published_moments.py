@@ -8,7 +8,8 @@ import statespace as ss
 
 # The reference is compared with the compiled operations elsewhere; over long series it is slow.
 ALGORITHMS = [name for name in ss.kalman.ALGORITHMS if name not in ("auto", "reference")]
-VAGUE = 1e3 * np.eye(3)
+EYE = np.eye(3)
+VAGUE = 1e3 * EYE
 
 every_algorithm = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
@@ -60,8 +61,7 @@ def test_stata_and_toolbox(algorithm):
 
 @every_algorithm
 def test_toolbox_with_missing_data(algorithm):
-    ssm, y = wholesale_prices()
-    y[9:20] = np.nan
+    ssm, y = wholesale_prices_with_a_gap()
     toolbox = table(
         "results_wpi1_missing_ar3_matlab_ssm.csv", header=None, usecols=range(8), names=TOOLBOX
     )
@@ -73,43 +73,39 @@ def test_toolbox_with_missing_data(algorithm):
     np.testing.assert_allclose(det(smoothed.smoothed_covariance), toolbox["detV"], atol=5e-5)
 
 
-def assert_kfas(ssm, y, expected, algorithm, tolerance=1e-8):
-    """KFAS' predicted and smoothed states, and the determinants of their covariances."""
-    filtered = ss.kalman_filter(ssm, y, algorithm=algorithm)
-    smoothed = ss.kalman_smoother(ssm, y, algorithm=algorithm)
-    predicted = columns(expected, "a", 3)[:-1]  # from the second step on, and one beyond the data
-    scale = np.max(np.abs(predicted))
-    np.testing.assert_allclose(
-        filtered.predicted_mean[1:], predicted, rtol=0, atol=tolerance * scale
-    )
-    covariances = filtered.predicted_covariance[1:]
-    np.testing.assert_allclose(det(covariances), expected["detP"][:-1], rtol=100 * tolerance)
-    states = columns(expected, "alphahat", 3)
-    np.testing.assert_allclose(smoothed.smoothed_mean, states, rtol=0, atol=tolerance * scale)
-    np.testing.assert_allclose(
-        det(smoothed.smoothed_covariance), expected["detV"], rtol=100 * tolerance
-    )
+def wholesale_prices_with_a_gap():
+    ssm, y = wholesale_prices()
+    y[9:20] = np.nan
+    return ssm, y
 
 
-@every_algorithm
-def test_kfas_with_missing_components(algorithm):
-    """Three random walks from a variance of 1e6, gaps in each."""
-    y = np.diff(quarterly(), axis=0)
+def gaps_in_each(y):
+    y = y.copy()
     y[:50, 0] = y[19:70, 1] = y[39:90, 2] = y[119:130, 0] = y[119:130, 2] = np.nan
-    ssm = ss.LinearGaussianSSM(np.eye(3), np.eye(3), np.eye(3), np.eye(3), np.zeros(3), VAGUE)
-    expected = table("results_smoothing_R.csv")
-    value = ss.log_likelihood(ssm, y, algorithm=algorithm)
-    np.testing.assert_allclose(value, -205310.9767, rtol=1e-9)
-    assert_kfas(ssm, y, expected, algorithm)
-    filtered = ss.kalman_filter(ssm, y, algorithm=algorithm)
-    innovation = np.nan_to_num(columns(expected, "v", 3))
-    np.testing.assert_allclose(filtered.innovation, innovation, rtol=1e-8, atol=1e-6)
-    variances = np.diagonal(filtered.innovation_covariance, axis1=1, axis2=2)
-    np.testing.assert_allclose(variances, columns(expected, "F", 3), rtol=1e-8)
+    return y
 
 
-@every_algorithm
-def test_kfas_vector_autoregression(algorithm):
+def random_walks(observation_scale=EYE, **offsets):
+    """Three from a variance of 1e6, each with its observation."""
+    return ss.LinearGaussianSSM(EYE, EYE, EYE, observation_scale, np.zeros(3), VAGUE, **offsets)
+
+
+def walks_with_missing_components():
+    return random_walks(), gaps_in_each(np.diff(quarterly(), axis=0))
+
+
+def walks_with_offsets():
+    y = quarterly()
+    ssm = random_walks(transition_offset=[4.0, 5.0, 6.0], observation_offset=[1.0, 2.0, 3.0])
+    return ssm, gaps_in_each(y / np.std(y, axis=0, ddof=1))
+
+
+def walks_with_correlated_noise():
+    """Of rank two."""
+    return random_walks(np.arange(1, 10).reshape(3, 3) / 10), np.diff(quarterly(), axis=0)
+
+
+def vector_autoregression():
     """A variance of 1e6 beside a noise of 6e-5 costs the first steps ten digits in any program."""
     f = [
         [-0.1119908792, 0.8441841604, 0.0238725303],
@@ -124,8 +120,104 @@ def test_kfas_vector_autoregression(algorithm):
         ]
     )
     r = np.diag(np.diag(q))
-    ssm = ss.LinearGaussianSSM.from_covariances(f, q, np.eye(3), r, np.zeros(3), VAGUE @ VAGUE)
-    y = np.diff(np.log(quarterly()), axis=0)
-    value = ss.log_likelihood(ssm, y, algorithm=algorithm)
-    np.testing.assert_allclose(value, 1695.34872, rtol=1e-8)
-    assert_kfas(ssm, y, table("results_smoothing2_R.csv"), algorithm, 1e-6)
+    ssm = ss.LinearGaussianSSM.from_covariances(f, q, EYE, r, np.zeros(3), VAGUE @ VAGUE)
+    return ssm, np.diff(np.log(quarterly()), axis=0)
+
+
+KFAS = {  # table: (model and data, log-likelihood where it is told, tolerance)
+    "smoothing": (walks_with_missing_components(), -205310.9767, 1e-8),
+    "smoothing2": (vector_autoregression(), 1695.34872, 1e-6),
+    "smoothing3": (wholesale_prices_with_a_gap(), -130.0310409, 1e-8),
+    "intercepts": (walks_with_offsets(), -7924.03893566, 1e-8),
+    "smoothing_generalobscov": (walks_with_correlated_noise(), None, 1e-8),
+}
+# KFAS tells the signals, innovations and observation noise of another model here: after a rotation
+# of the observations that makes their noise independent.
+ROTATED = "smoothing_generalobscov"
+# The parallel form needs observation noise, which the disturbance smoother moves into the state.
+SEQUENTIAL = [name for name in ALGORITHMS if name != "parallel"]
+
+every_table = pytest.mark.parametrize("name", KFAS)
+every_table_of_the_model = pytest.mark.parametrize("name", [x for x in KFAS if x != ROTATED])
+
+
+def kfas(name):
+    (ssm, y), value, tolerance = KFAS[name]
+    return ssm, y, value, tolerance, table(f"results_{name}_R.csv")
+
+
+def assert_mean(mean, expected, tolerance):
+    """Relative to the largest."""
+    np.testing.assert_allclose(mean, expected, rtol=0, atol=tolerance * np.max(np.abs(expected)))
+
+
+def assert_determinant(covariances, expected, tolerance):
+    """Relative to the determinant or, of a singular matrix, to what cancels in it.
+
+    Beside variances of one that of a state that is known exactly may be rounding error.
+    """
+    terms = np.prod(np.diagonal(covariances, axis1=-2, axis2=-1), axis=-1)
+    error = np.abs(det(covariances) - expected)
+    assert np.all(error <= 100 * tolerance * np.abs(expected) + 0.1 * tolerance * terms + 2e-15)
+
+
+def transformed(matrix, covariances):
+    return matrix @ np.asarray(covariances) @ np.transpose(matrix)
+
+
+@every_algorithm
+@every_table
+def test_kfas_states(name, algorithm):
+    """Predicted and smoothed means, and the determinants of their covariances."""
+    ssm, y, value, tolerance, expected = kfas(name)
+    if value is not None:
+        total = ss.log_likelihood(ssm, y, algorithm=algorithm)
+        np.testing.assert_allclose(total, value, rtol=1e-9)
+    filtered = ss.kalman_filter(ssm, y, algorithm=algorithm)
+    # KFAS' are those from the second step on, and one beyond the data.
+    assert_mean(filtered.predicted_mean[1:], columns(expected, "a", 3)[:-1], tolerance)
+    assert_determinant(filtered.predicted_covariance[1:], expected["detP"][:-1], tolerance)
+    smoothed = ss.kalman_smoother(ssm, y, algorithm=algorithm)
+    assert_mean(smoothed.smoothed_mean, columns(expected, "alphahat", 3), tolerance)
+    assert_determinant(smoothed.smoothed_covariance, expected["detV"], tolerance)
+
+
+@every_algorithm
+@every_table_of_the_model
+def test_kfas_signals_and_innovations(name, algorithm):
+    ssm, y, _, tolerance, expected = kfas(name)
+    m = y.shape[1]
+    h, d = np.asarray(ssm.observation_matrix), np.asarray(ssm.observation_offset)
+    filtered = ss.kalman_filter(ssm, y, algorithm=algorithm)
+    smoothed = ss.kalman_smoother(ssm, y, algorithm=algorithm)
+    for mean, signal in ((filtered.predicted_mean, "m"), (smoothed.smoothed_mean, "muhat")):
+        assert_mean(mean @ h.T + d, columns(expected, signal, m), tolerance)
+    signal = transformed(h, filtered.predicted_covariance)
+    assert_determinant(signal, expected["detPmu"], tolerance)
+    # Of the smoothed signal KFAS tells the variances alone.
+    signal = transformed(h, smoothed.smoothed_covariance) * np.eye(m)
+    assert_determinant(signal, expected["detVmu"], tolerance)
+    # KFAS takes one component at a time, given those before it.
+    count = 1 if name == "smoothing2" else m
+    innovation = columns(expected, "v", count)
+    np.testing.assert_array_equal(np.isnan(innovation), np.isnan(y[:, :count]))
+    assert_mean(filtered.innovation[:, :count], np.nan_to_num(innovation), tolerance)
+    variances = np.diagonal(filtered.innovation_covariance, axis1=1, axis2=2)[:, :count]
+    np.testing.assert_allclose(variances, columns(expected, "F", count), rtol=tolerance)
+
+
+@pytest.mark.parametrize("algorithm", SEQUENTIAL)
+@every_table
+def test_kfas_disturbances(name, algorithm):
+    """The noise of states and observations, in their units."""
+    ssm, y, _, tolerance, expected = kfas(name)
+    result = ss.disturbance_smoother(ssm, y, algorithm=algorithm)
+    g, c = np.asarray(ssm.transition_scale), np.asarray(ssm.observation_scale)
+    g = g[np.any(g != 0.0, axis=1)]  # the states that have noise
+    assert_mean(result.state_mean @ g.T, columns(expected, "etahat", len(g)), tolerance)
+    assert_determinant(transformed(g, result.state_covariance), expected["detVeta"], tolerance)
+    if name != ROTATED:
+        means, variances = (columns(expected, x, len(c)) for x in ("epshat", "Veps"))
+        assert_mean(result.observation_mean @ c.T, means, tolerance)
+        got = np.diagonal(transformed(c, result.observation_covariance), axis1=1, axis2=2)
+        assert_mean(got, variances, tolerance)

@@ -83,3 +83,31 @@ def test_score():
         value = ss.log_likelihood(ssm, y[:, np.newaxis])
     close(value, model.loglike(variances.numpy(), transformed=True))
     np.testing.assert_allclose(tape.gradient(value, variances), expected, rtol=1e-8)
+
+
+def test_score_of_a_diffuse_start():
+    """Of a trend's and a seasonal pattern's variances, with gaps in the diffuse phase."""
+    y = np.random.default_rng(1).normal(size=60).cumsum()
+    y[[1, 3, 20, 21]] = np.nan
+    variances = np.array([1.3, 0.4, 0.05, 0.3])
+    model = UnobservedComponents(y, "lltrend", seasonal=4, use_exact_diffuse=True)
+    model.ssm.tolerance = 0
+    expected = model.score(variances, transformed=True, approx_complex_step=True)
+    f = np.zeros((5, 5))
+    f[:2, :2] = [[1.0, 1.0], [0.0, 1.0]]
+    f[2, 2:], f[3, 2], f[4, 3] = -1.0, 1.0, 1.0
+    with tf.GradientTape() as tape:
+        variances = tf.Variable(variances)
+        scale = tf.sqrt(variances)
+        ssm = ss.LinearGaussianSSM(
+            f,
+            np.eye(5)[:, :3] * scale[1:],
+            [[1.0, 0.0, 1.0, 0.0, 0.0]],
+            scale[:1, tf.newaxis],
+            np.zeros(5),
+            np.zeros((5, 5)),
+            diffuse=np.ones(5, bool),
+        )
+        value = ss.log_likelihood(ssm, y[:, np.newaxis])
+    close(value, model.loglike(variances.numpy(), transformed=True))
+    np.testing.assert_allclose(tape.gradient(value, variances), expected, rtol=1e-8)
