@@ -58,8 +58,12 @@ def _gradient_of_gradient(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanFilter")
 def _gradient_filter(op, *cotangents):
-    cotangents = filled(cotangents[:-1], op.outputs)
-    return native.library().statespace_kalman_filter_grad(*cotangents, *op.inputs)
+    return filter_gradient(filled(cotangents[:-1], op.outputs), op.inputs)
+
+
+def filter_gradient(cotangents, inputs):
+    """The compiled adjoint of the filter, for cotangents of its outputs but ``info``."""
+    return native.library().statespace_kalman_filter_grad(*cotangents, *inputs)
 
 
 @tf.RegisterGradient("StatespaceKalmanSmoother")

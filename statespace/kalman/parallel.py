@@ -23,9 +23,8 @@ What it asks for: that the step alone determines its observed components' noise,
 definite, where the sequential forms ask that of H P H' + R. Noise in every component is enough. A
 series without it fails, with the step as its status.
 
-What it gains: after a vague start, the smoothed covariances lose far fewer digits, for they do not
-come from the difference of two huge numbers that the disturbance smoother of the sequential forms
-ends in.
+After a vague start it loses digits without a sign of it, as the covariance form's filter does, and
+what solving for huge predicted covariances costs; the sequential smoothers know better.
 
 References:
   Särkkä & García-Fernández, Temporal parallelization of Bayesian smoothers, IEEE Transactions on

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from statespace import native
-from statespace.kalman import univariate_reference
+from statespace.kalman import covariance, univariate_reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.score import register_score
@@ -49,7 +49,9 @@ def _with_diffuse(inputs):
     y, transition_matrix, *_ = inputs
     if len(inputs) > 1 + len(PARAMETERS):
         return inputs
-    return (*inputs, tf.zeros(tf.shape(transition_matrix)[-1:], y.dtype))
+    state_dim = transition_matrix.shape[-1]
+    shape = tf.shape(transition_matrix)[-1:] if state_dim is None else [state_dim]
+    return (*inputs, tf.zeros(shape, y.dtype))
 
 
 register_score(
@@ -69,14 +71,26 @@ def _gradient_of_gradient(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanUnivariateFilter")
 def _gradient_filter(op, *cotangents):
-    return _through_reference(univariate_reference.filter_moments, op, cotangents)
+    return _gradient(
+        covariance.filter_gradient, univariate_reference.filter_moments, op, cotangents
+    )
 
 
 @tf.RegisterGradient("StatespaceKalmanUnivariateSmoother")
 def _gradient_smoother(op, *cotangents):
-    return _through_reference(univariate_reference.smoother_moments, op, cotangents)
+    return _gradient(
+        covariance.smoother_gradient, univariate_reference.smoother_moments, op, cotangents
+    )
 
 
-def _through_reference(function, op, cotangents):
+def _gradient(proper_start, reference, op, cotangents):
+    """By the compiled adjoint of the covariance form where no state is known to start diffuse.
+
+    The moments are the same functions of the inputs. Else through the reference.
+    """
     *inputs, diffuse = op.inputs
-    return [*reference_vjp(lambda *x: function(*x, diffuse), inputs, cotangents), None]
+    flags = tf.get_static_value(diffuse)
+    if flags is not None and not flags.any():
+        *moments, _, _ = covariance.filled(cotangents, op.outputs)  # info, diffuse observations
+        return [*proper_start(moments, inputs), None]
+    return [*reference_vjp(lambda *x: reference(*x, diffuse), inputs, cotangents), None]

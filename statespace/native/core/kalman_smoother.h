@@ -56,12 +56,18 @@ inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothe
   return worst;
 }
 
+// From this cancellation on rounding may have taken more than about 1e-9 of a smoothed variance in
+// float64, 1e-3 in float32: it is what starts more vague than a thousand times the data's noise do.
+template <class T>
+constexpr T kLargestCancellation = sizeof(T) == sizeof(double) ? T(1 << 22) : T(1 << 13);
+
 inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
   return 3 * n * n + 3 * m * n + m + n;
 }
 
-// The smoothed covariances of a step. cov[n, n] is N_t of Durbin & Koopman, section 4.4, as it comes
-// from step t + 1; it is replaced by that of step t. next_p: the predicted covariance of step t + 1.
+// The smoothed covariances of a step. cov[n, n] is N_t of Durbin & Koopman, section 4.4, as it
+// comes from step t + 1; it is replaced by that of step t. next_p: the predicted covariance of step
+// t + 1.
 //
 // The smoothed moments are formed from the *filtered* ones, a_f + P_f F'r and P_f - P_f F'N F P_f:
 // equal to a + P r_{t-1} and P - P N_{t-1} P, without the worst of their cancellation after a vague
@@ -119,7 +125,8 @@ inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
   add_transposed_product<V>(n, n, f, r, r_filtered);
 }
 
-// u = L'^-1 (z - L^-1 H P r) [m], S^-1 v - K'r, and r += H'u: from r_f = F'r of the step after to r.
+// u = L'^-1 (z - L^-1 H P r) [m], S^-1 v - K'r, and r += H'u: from r_f = F'r of the step after to
+// r.
 template <class V, class A, class N, class M>
 inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* z, V* r,
                         V* u) {
@@ -156,8 +163,8 @@ inline void smooth_mean(N n, M m, const KalmanWeights<A>& weights, const A* f, c
 template <class V, class N, class M>
 inline V kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
                        const V* next_p, V* r, V* cov, const SmoothedMoments<V>& out, V* work) {
-  smooth_mean<V>(n, m, weights(update), model.f, model.h, update.p, update.a, update.z, r,
-                 out.mean, work);
+  smooth_mean<V>(n, m, weights(update), model.f, model.h, update.p, update.a, update.z, r, out.mean,
+                 work);
   return smooth_covariance(n, m, model, update, next_p, cov, out, work);
 }
 

@@ -133,9 +133,9 @@ inline int64_t univariate_smoother_work_size(int64_t n) { return 2 * n * n + 6 *
 // next predicted state. Returns smoother_cancellation, which makes sense of a proper start.
 template <class V, class N, class M>
 inline V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
-                              const UnivariateStep<V>& step, const UnivariateState<V>& filtered,
-                              const UnivariateState<V>& next, const UnivariateBackward<V>& back,
-                              const SmoothedMoments<V>& out, V* work) {
+                           const UnivariateStep<V>& step, const UnivariateState<V>& filtered,
+                           const UnivariateState<V>& next, const UnivariateBackward<V>& back,
+                           const SmoothedMoments<V>& out, V* work) {
   V *const x = work, *const mixed = work + n * n, *const more = mixed + n * n;
   const View<V> p = rows<V>(filtered.p, n), b = rows<V>(filtered.b, n);
   // Lag one: (I - P+ N - B+ gamma_1) F P - P+ gamma_1' B' - B+ gamma_2 B'.

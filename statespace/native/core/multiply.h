@@ -201,10 +201,12 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
           const bool crossed = part == Part::kLower && last - 3 < kWidth - 1;
           if (columns == kWidth && group + 4 <= block && !crossed) {
             if (into == Into::kSet && l == 0) {
-              multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, corner, stride);
+              multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, corner,
+                                                                        stride);
             } else {
               constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
-              multiply_tile<more, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, corner, stride);
+              multiply_tile<more, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, corner,
+                                                                  stride);
             }
             continue;
           }
@@ -221,7 +223,8 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
             }
           }
           if (into == Into::kSet && l == 0) {
-            multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile, kWidth);
+            multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile,
+                                                                      kWidth);
           } else {
             constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
             multiply_tile<more, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile, kWidth);
@@ -274,7 +277,9 @@ inline void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V
 // a tile or a register with.
 template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
 inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c, int64_t stride) {
-  if constexpr (std::is_same_v<M, int> && std::is_same_v<N, int> && std::is_same_v<K, int>) {
+  constexpr bool any_size =
+      std::is_same_v<M, int> && std::is_same_v<N, int> && std::is_same_v<K, int>;
+  if constexpr (any_size && std::is_floating_point_v<ScalarOf<V>>) {
     if (worth_packing(m, n, k, b)) {
       return multiply_packed<into, part>(m, n, k, a, b, c, stride);
     }

@@ -45,15 +45,15 @@ inline void find_pattern(N, int num_rows, int num_columns, const View<V>& a, Pat
   }
 }
 
-// Row i of C from column j on, `C` registers of it.
-template <Into into, int C, class U, class V>
+// Row i of C = base + A B from column j on, `C` registers of it.
+template <int C, class U, class V>
 inline void multiply_sparse_tile(const Pattern& pattern, const View<V>& a, int i, const V* b,
-                                 int64_t stride, int j, V* c) {
+                                 int64_t stride, int j, const V* base, V* c) {
   constexpr int kWidth = sizeof(U) / sizeof(V);
   U sums[C];
 #pragma GCC unroll 4
   for (int s = 0; s < C; ++s) {
-    sums[s] = into == Into::kSet ? U() : load_register<U>(c + j + s * kWidth);
+    sums[s] = base == nullptr ? U() : load_register<U>(base + j + s * kWidth);
   }
   for (int32_t p = pattern.begin[i]; p < pattern.begin[i + 1]; ++p) {
     const int l = pattern.columns[p];
@@ -67,25 +67,30 @@ inline void multiply_sparse_tile(const Pattern& pattern, const View<V>& a, int i
   for (int s = 0; s < C; ++s) store_register(sums[s], c + j + s * kWidth);
 }
 
-// C = A B or C += A B for C[num_rows, n], of row i up to column end(i). The terms that are not zero
-// are summed in the order of multiply(): for finite B the result is the same to the last bit.
-template <Into into, class V, class End>
+// C = A B + base for C[num_rows, n], of row i up to column end(i) or somewhat farther; a null base
+// is zero. The terms that are not zero are summed in the order of multiply(): for finite B the
+// result is the same to the last bit.
+template <class V, class End>
 inline void multiply_sparse(const Pattern& pattern, int num_rows, int n, const View<V>& a,
-                            const V* b, V* c, End&& end) {
-  static_assert(into != Into::kSubtract);
+                            const V* b, const V* base, V* c, End&& end) {
   using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
   constexpr int kWidth = sizeof(U) / sizeof(V);
   for (int i = 0; i < num_rows; ++i) {
+    const V* const base_row = base == nullptr ? nullptr : base + int64_t{i} * n;
     V* const row = c + int64_t{i} * n;
-    const int columns = end(i);
-    int j = 0;
-    for (; j + 4 * kWidth <= columns; j += 4 * kWidth) {
-      multiply_sparse_tile<into, 4, U>(pattern, a, i, b, n, j, row);
+    int columns = end(i), j = 0;
+    if (n >= kWidth) {
+      columns = std::max(columns, kWidth);
+      for (; j + 4 * kWidth <= columns; j += 4 * kWidth) {
+        multiply_sparse_tile<4, U>(pattern, a, i, b, n, j, base_row, row);
+      }
+      for (; j < columns; j += kWidth) {  // the last register may take some numbers once more
+        const int first = std::min(j, columns - kWidth);
+        multiply_sparse_tile<1, U>(pattern, a, i, b, n, first, base_row, row);
+      }
+    } else {
+      for (; j < columns; ++j) multiply_sparse_tile<1, V>(pattern, a, i, b, n, j, base_row, row);
     }
-    for (; j + kWidth <= columns; j += kWidth) {
-      multiply_sparse_tile<into, 1, U>(pattern, a, i, b, n, j, row);
-    }
-    for (; j < columns; ++j) multiply_sparse_tile<into, 1, V>(pattern, a, i, b, n, j, row);
   }
 }
 
@@ -93,32 +98,29 @@ inline void multiply_sparse(const Pattern& pattern, int num_rows, int n, const V
 template <class V, class M, class N>
 inline void multiply(const Pattern& pattern, M m, N n, const View<V>& a, const V* b, V* c) {
   if (pattern.is_sparse) {
-    multiply_sparse<Into::kSet>(pattern, m, n, a, b, c, [n](int) { return static_cast<int>(n); });
+    const V* const zero = nullptr;
+    multiply_sparse(pattern, m, n, a, b, zero, c, [n](int) { return static_cast<int>(n); });
   } else {
     multiply(m, n, n, a, rows<V>(b, n), c);
   }
 }
 
 // product = B A' and out = A B A' + C for A[n, n], of which `pattern` is known, symmetric B[n, n]
-// and the lower triangle of a symmetric C[n, n], or null for zero. All four lie apart.
+// and the lower triangle of a symmetric C[n, n], or null for zero. `out` may be B's place.
 template <class V, class N>
 inline void congruence(const Pattern& pattern, N n, const V* a, const V* a_transpose, const V* b,
                        const V* c, V* product, V* out) {
   if (pattern.is_sparse) {
-    multiply(pattern, n, n, rows<V>(a, n), b, out);
-    for (int i = 0; i < n; ++i) {
-      for (int j = 0; j < n; ++j) product[i * n + j] = out[j * n + i];
+    multiply(pattern, n, n, rows<V>(a, n), b, product);
+    for (int i = 1; i < n; ++i) {
+      for (int j = 0; j < i; ++j) std::swap(product[i * n + j], product[j * n + i]);
     }
+    multiply_sparse(pattern, n, n, rows<V>(a, n), product, c, out, [](int i) { return i + 1; });
   } else {
     multiply(n, n, n, rows<V>(b, n), rows<V>(a_transpose, n), product);
-  }
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j <= i; ++j) out[i * n + j] = c == nullptr ? V() : c[i * n + j];
-  }
-  if (pattern.is_sparse) {
-    multiply_sparse<Into::kAdd>(pattern, n, n, rows<V>(a, n), product, out,
-                                [](int i) { return i + 1; });
-  } else {
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j <= i; ++j) out[i * n + j] = c == nullptr ? V() : c[i * n + j];
+    }
     multiply<Into::kAdd, Part::kLower>(n, n, n, rows<V>(a, n), rows<V>(product, n), out);
   }
   mirror(n, out);

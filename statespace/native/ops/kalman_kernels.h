@@ -124,8 +124,8 @@ struct KalmanLogLikelihoodOp {
 // The end of a filter or smoother: writes its log-likelihood, the first output, and its status, and
 // spoils all moments of the series that failed.
 template <class V>
-inline void finish_moments(const Call& call, const Group<V>& group, const V& value,
-                           const V& info, int info_output) {
+inline void finish_moments(const Call& call, const Group<V>& group, const V& value, const V& info,
+                           int info_output) {
   store(call.outputs[0], group, 0, &value);
   for (int i = 0; i < call.num_outputs; ++i) {
     if (call.outputs[i].dtype != STATESPACE_INT32) spoil(call.outputs[i], group, info);

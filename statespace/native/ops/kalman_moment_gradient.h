@@ -3,6 +3,7 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_MOMENT_GRADIENT_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_MOMENT_GRADIENT_H_
 
+#include "core/double_double.h"
 #include "core/kalman_smoother_adjoint.h"
 #include "ops/kalman_gradient.h"
 
@@ -73,6 +74,8 @@ struct KalmanFilterGradientOp {
 };
 
 // Forward through the filter, back through the smoother, and both ways again with cotangents.
+// Series with a cancellation that spoils their smoothed variances (ops/kalman_smoother.h), and
+// their gradients all the more, go the whole way again in twice the precision.
 struct KalmanSmootherGradientOp {
   using Form = CovarianceForm;
   static constexpr bool kUnrolled = false;  // like the ops themselves
@@ -84,7 +87,9 @@ struct KalmanSmootherGradientOp {
   template <class V>
   static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, int n,
                       int m) {
+    using T = ScalarOf<V>;
     using Run = KalmanRun<V, int, int>;
+    constexpr bool is_widest = std::is_same_v<V, DoubleDouble>;
     const Operand* const operands = call.inputs + kNumCotangents;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
     using Backward = CovarianceBackward<V, int, int>;
@@ -92,7 +97,7 @@ struct KalmanSmootherGradientOp {
                                         smoother_adjoint_work_size(n, m)});
     const int64_t adjoint_size = smoother_adjoint_size(n, m);
     const int64_t size = Run::work_size(call) + 2 * Tape<V>::size(num_steps, n) +
-                         num_steps * adjoint_size + 3 * n + 4 * square + work_size +
+                         num_steps * adjoint_size + 3 * n + 3 * square + work_size +
                          ModelCotangents<V>::work_size(operands);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
@@ -100,7 +105,7 @@ struct KalmanSmootherGradientOp {
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
     const Tape<V> back = {take(Tape<V>::size(num_steps, n)), n};  // r and N that came to each step
     V* const adjoints = take(num_steps * adjoint_size);
-    const SmoothedMoments<V> moments = {take(n), take(square), take(square)};
+    const SmoothedMoments<V> moments = {take(n), take(square), nullptr};
     V *const r = take(n), *const cov = take(square);
     V *const zero = take(n), *const lag_one = take(square);
     V* const cotangents = take(ModelCotangents<V>::work_size(operands));
@@ -108,8 +113,7 @@ struct KalmanSmootherGradientOp {
 
     const V info = run.forward([&](int64_t step) { tape.record(step, run); });
     if (num_steps == 0) return;
-    const V fill = fill_of_failed(call.inputs, kNumCotangents, group, num_steps, work);
-    ModelCotangents<V> bars(operands, targets, group, cotangents, info != V(), fill);
+    V cancellation = V();
     set_zero(n, r);
     set_zero(square, cov);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
@@ -117,8 +121,14 @@ struct KalmanSmootherGradientOp {
       for (int i = 0; i < n; ++i) back.mean(step)[i] = r[i];
       for (int i = 0; i < square; ++i) back.spread(step)[i] = cov[i];
       const int64_t next = step + 1 < num_steps ? step + 1 : step;
-      kalman_smooth(n, m, run.model(), run.update(), tape.spread(next), r, cov, moments, work);
+      cancellation = maximum(cancellation, kalman_smooth(n, m, run.model(), run.update(),
+                                                         tape.spread(next), r, cov, moments, work));
     }
+    Mask<V> again = mask_and(info == V(), cancellation > splat<V>(kLargestCancellation<T>));
+    if constexpr (is_widest) again = V() != V();
+    const V fill = fill_of_failed(call.inputs, kNumCotangents, group, num_steps, work);
+    ModelCotangents<V> bars(operands, targets, group, cotangents, mask_or(info != V(), again),
+                            select<V>(again, V(), fill));
 
     const auto read = [&](Input which, int64_t step, V* buffer) {
       load(call.inputs[which], group, step, buffer);
@@ -161,6 +171,13 @@ struct KalmanSmootherGradientOp {
     }
     backward.finish(bars.mean(), bars.scale());
     bars.flush_rest();
+    if constexpr (!is_widest) {
+      const V lanes = select<V>(again, splat<V>(T(1)), V());
+      for (int lane = 0; lane < group.count; ++lane) {
+        if (get_lane(lanes, lane) == T(0)) continue;
+        compute(call, targets, Group<DoubleDouble>{group.first + lane, 1}, n, m);
+      }
+    }
   }
 };
 

@@ -299,9 +299,8 @@ void run_log_likelihood(const Call& call) {
   const int64_t width = series_at_once<T>(call);
   const auto pays = [width](const MissingPattern&, int64_t count) { return count >= 2 * width; };
   const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
-    for_each_shared_group<T>(part, means_cost(part), [&](auto group) {
-      shared_log_likelihood(part, group, plan);
-    });
+    for_each_shared_group<T>(part, means_cost(part),
+                             [&](auto group) { shared_log_likelihood(part, group, plan); });
   };
   if (!pays({}, call.batch)) return run_series<T, KalmanLogLikelihoodOp<false, SettlingForm>>(call);
   for_each_pattern<T>(call, 0, pays, shared,

@@ -71,10 +71,9 @@ class MeansGradient {
     for (int64_t first = stretches.last; first >= 0; first -= stretches.length) {
       const int64_t end = stretches.end(first);
       if (first != stretches.last) {
-        means.run(first, end, starts + first / stretches.length * entry,
-                  [&](int64_t step, const StepMeans<V>& x) {
-                    record(x, tape + (step - first) * entry);
-                  });
+        means.run(
+            first, end, starts + first / stretches.length * entry,
+            [&](int64_t step, const StepMeans<V>& x) { record(x, tape + (step - first) * entry); });
       }
       for (int64_t step = end - 1; step >= first; --step) {
         const V* const from = tape + (step - first) * entry;

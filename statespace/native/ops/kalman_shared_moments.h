@@ -99,8 +99,8 @@ void filter_shared_means(const Call& call, const Group<V>& group,
   with_model_sizes<V>(call, [&](auto n, auto m) {
     using Means = KalmanMeans<V, decltype(n), decltype(m)>;
     const int64_t num_steps = call.size('T');
-    const int64_t size = Means::work_size(call) + 2 * StepBuffer<V>::size(n) +
-                         StepBuffer<V>::size(m);
+    const int64_t size =
+        Means::work_size(call) + 2 * StepBuffer<V>::size(n) + StepBuffer<V>::size(m);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Means means(call, call.inputs, group, plan, n, m, take(Means::work_size(call)));
@@ -137,9 +137,8 @@ void run_filter(const Call& call) {
     using Op = KalmanFilterOp;
     write_filtered_covariances(part, plan);
     copy_to_others<T>(part, {Op::kFilteredCovariance, Op::kCovariance, Op::kInnovationCovariance});
-    for_each_shared_group<T>(part, means_cost(part), [&](auto group) {
-      filter_shared_means(part, group, plan);
-    });
+    for_each_shared_group<T>(part, means_cost(part),
+                             [&](auto group) { filter_shared_means(part, group, plan); });
   };
   for_each_pattern<T>(call, 0, pays, shared, run_series<T, KalmanFilterOp>);
 }
@@ -192,8 +191,8 @@ void smooth_shared_means(const Call& call, const Group<V>& group,
   with_model_sizes<V>(call, [&](auto n, auto m) {
     using Means = KalmanMeans<V, decltype(n), decltype(m)>;
     const int64_t num_steps = call.size('T'), entry = n + m;
-    const int64_t size = Means::work_size(call) + num_steps * entry + n +
-                         StepBuffer<V>::size(n) + smooth_mean_work_size(n, m);
+    const int64_t size = Means::work_size(call) + num_steps * entry + n + StepBuffer<V>::size(n) +
+                         smooth_mean_work_size(n, m);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Means means(call, call.inputs, group, plan, n, m, take(Means::work_size(call)));
@@ -216,8 +215,8 @@ void smooth_shared_means(const Call& call, const Group<V>& group,
       const KalmanUpdate<ScalarOf<V>> update = plan.step_update(step);
       const V* const from = tape + step * entry;
       smooth_mean<V>(n, m, weights(update), plan.transition_matrix(step),
-                     plan.observation_matrix(step), update.p, from, from + n, r,
-                     smoothed.at(step), work);
+                     plan.observation_matrix(step), update.p, from, from + n, r, smoothed.at(step),
+                     work);
       if (smoothed.is_first(step)) smoothed.flush(step);
     }
     finish_moments(call, group, plan.log_density(squares.value()), info, Output::kInfo);
@@ -237,9 +236,8 @@ void run_smoother(const Call& call) {
     }
     copy_to_others<T>(part, {Output::kCovariance});
     if (lag_one) copy_to_others<T>(part, {Output::kLagOne});
-    for_each_shared_group<T>(part, means_cost(part), [&](auto group) {
-      smooth_shared_means<lag_one>(part, group, plan);
-    });
+    for_each_shared_group<T>(part, means_cost(part),
+                             [&](auto group) { smooth_shared_means<lag_one>(part, group, plan); });
   };
   for_each_pattern<T>(call, 0, pays, shared, run_series<T, KalmanSmootherOp<lag_one>>);
 }

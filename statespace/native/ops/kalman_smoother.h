@@ -8,11 +8,6 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// From this cancellation on rounding may have taken more than about 1e-9 of a smoothed variance in
-// float64, 1e-3 in float32: it is what starts more vague than a thousand times the data's noise do.
-template <class T>
-constexpr T kLargestCancellation = sizeof(T) == sizeof(double) ? T(1 << 22) : T(1 << 13);
-
 // Smooths the series of a group again, in square-root form, whose moments rounding has spoilt.
 template <bool lag_one, class V>
 inline void smooth_again(const Call& call, const Group<V>& group, const V& cancellation,

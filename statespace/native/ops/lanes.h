@@ -48,19 +48,32 @@ inline void locate(const Operand& operand, const Group<V>& group, int64_t shift,
   }
 }
 
-// Whether an operand holds float32 where lanes of float64 compute.
+// Whether an operand holds other numbers than lanes compute with: float32 where they are wider, or
+// float64 where they are twice that.
 template <class V>
 inline bool is_narrower(const Operand& operand) {
-  return sizeof(ScalarOf<V>) == sizeof(double) && operand.dtype == STATESPACE_FLOAT32;
+  return sizeof(ScalarOf<V>) >
+         (operand.dtype == STATESPACE_FLOAT32 ? sizeof(float) : sizeof(double));
 }
 
 // Calls f with a batch item's numbers, as what they are.
 template <class V, class F>
 inline void with_numbers(const Operand& operand, int64_t item, F&& f) {
-  if (is_narrower<V>(operand)) {
-    f(operand.item<float>(item));
+  if constexpr (sizeof(ScalarOf<V>) > sizeof(float)) {
+    if (operand.dtype == STATESPACE_FLOAT32) return f(operand.item<float>(item));
+    f(operand.item<double>(item));
   } else {
-    f(operand.item<ScalarOf<V>>(item));
+    f(operand.item<float>(item));
+  }
+}
+
+// Loads one step of an operand that holds numbers of another type.
+template <class From, class V>
+inline void load_as(const Operand& operand, const Group<V>& group, int64_t step, V* dst) {
+  From* src[kLanes<V>];
+  locate(operand, group, step * operand.step_stride, src);
+  for (int64_t i = 0; i < operand.core_size; ++i) {
+    for (int lane = 0; lane < kLanes<V>; ++lane) set_lane(dst[i], lane, ScalarOf<V>(src[lane][i]));
   }
 }
 
@@ -69,12 +82,8 @@ template <class V>
 inline void load(const Operand& operand, const Group<V>& group, int64_t step, V* dst) {
   using T = ScalarOf<V>;
   if (is_narrower<V>(operand)) {
-    float* src[kLanes<V>];
-    locate(operand, group, step * operand.step_stride, src);
-    for (int64_t i = 0; i < operand.core_size; ++i) {
-      for (int lane = 0; lane < kLanes<V>; ++lane) set_lane(dst[i], lane, T(src[lane][i]));
-    }
-    return;
+    if (operand.dtype == STATESPACE_FLOAT32) return load_as<float>(operand, group, step, dst);
+    return load_as<double>(operand, group, step, dst);
   }
   const T* src[kLanes<V>];
   locate(operand, group, step * operand.step_stride, src);
@@ -105,7 +114,10 @@ inline void store(const Operand& operand, const Group<V>& group, int64_t step, c
   using T = ScalarOf<V>;
   const int64_t shift = step * operand.step_stride;
   if (operand.dtype == STATESPACE_INT32) return store_as<int32_t>(operand, group, shift, src);
-  if (is_narrower<V>(operand)) return store_as<float>(operand, group, shift, src);
+  if (is_narrower<V>(operand)) {
+    if (operand.dtype == STATESPACE_FLOAT32) return store_as<float>(operand, group, shift, src);
+    return store_as<double>(operand, group, shift, src);
+  }
   T* dst[kLanes<V>];
   locate(operand, group, shift, dst);
   scatter(src, operand.core_size, group.count, dst);
