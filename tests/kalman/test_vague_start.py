@@ -199,3 +199,81 @@ def test_time_varying_parameters_and_two_batch_axes():
     result = ss.kalman_smoother(ssm, y, algorithm="covariance")
     for x, z in zip(tensors(result), tensors(expected), strict=True):
         np.testing.assert_array_equal(np.reshape(x, z.shape), z)
+
+
+NUM_STEPS = 5
+WEIGHTS = [
+    np.random.default_rng(0).normal(size=shape)
+    for shape in ((NUM_STEPS, 2), (NUM_STEPS, 2, 2), (NUM_STEPS - 1, 2, 2))
+]
+GRADIENTS = ("transition_matrix", "transition_scale", "observation_scale", "initial_scale")
+
+
+def short(name, vague):
+    parameters, y = MODELS[name]
+    return parameters(vague), y[:NUM_STEPS]
+
+
+@functools.cache
+def exact_gradient(name, vague, key):
+    """Of the weighted sum of all moments by one parameter."""
+    parameters, y = short(name, vague)
+    gradient = np.zeros(parameters[key].shape)
+    for index in np.ndindex(gradient.shape):
+        direction = np.zeros(gradient.shape)
+        direction[index] = 1.0
+        gradient[index] = exact_filter.smoothed_derivative(parameters, y, key, direction, WEIGHTS)
+    return gradient
+
+
+@pytest.mark.parametrize("algorithm", FORMS)
+@pytest.mark.parametrize("vague", DEVIATIONS)
+@pytest.mark.parametrize("name", ["trend", "two series"])
+def test_gradient_of_all_moments(name, vague, algorithm):
+    """Relative to the largest entry of each parameter's gradient; the adjoint in float64 has none
+    of its digits left from a deviation of 1e4 on. The start's scale has next to no influence, 1e-19
+    at 1e6: what is asked for is the effect of doubling it, relative to the moments' size, 1.
+    """
+    parameters, y = short(name, vague)
+    variables = {key: tf.constant(parameters[key]) for key in GRADIENTS}
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        result = ss.kalman_smoother(build(parameters | variables), y, algorithm=algorithm)
+        moments = (
+            result.smoothed_mean,
+            result.smoothed_covariance,
+            result.lag_one_covariance,
+        )
+        loss = sum(tf.reduce_sum(w * x) for w, x in zip(WEIGHTS, moments, strict=True))
+    gradient = tape.gradient(loss, variables)
+    for key in GRADIENTS:
+        expected = exact_gradient(name, vague, key)
+        size = 1 / vague if key == "initial_scale" else np.max(np.abs(expected))
+        np.testing.assert_allclose(
+            gradient[key], expected, rtol=1e-7, atol=1e-7 * size, err_msg=key
+        )
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+def test_gradients_of_neighbours_do_not_change(dtype):
+    """Of the series beside one whose gradient takes twice the precision, also of what all share."""
+
+    def gradients(starts):
+        parameters, y = batch_of_starts("two series", starts)
+        y = tf.constant(y, dtype)
+        noise = tf.constant(parameters["transition_scale"], dtype)
+        with tf.GradientTape() as tape:
+            tape.watch((y, noise))
+            ssm = build(parameters | {"transition_scale": noise}, dtype)
+            result = ss.kalman_smoother(ssm, y, algorithm="covariance")
+            loss = tf.reduce_sum(result.smoothed_covariance**2) + tf.reduce_sum(
+                result.smoothed_mean**2
+            )
+        return tape.gradient(loss, (y, noise))
+
+    starts = [min(vague, 1e2) for vague in MIXED]
+    (y, noise), (calm, _) = gradients(starts), gradients(np.ones(len(MIXED)))
+    same = np.equal(MIXED, 1.0)
+    np.testing.assert_array_equal(y[same], calm[same])
+    alone = sum(np.float64(gradients([start])[1]) for start in starts)
+    np.testing.assert_allclose(noise, alone, rtol=1e-9 if dtype == tf.float64 else 1e-3)

@@ -40,14 +40,38 @@ def log_likelihood(parameters, y):
 
 def derivative(parameters, y, name, direction):
     """The derivative of the log-likelihood when a parameter moves, by central differences."""
+    return _difference(parameters, name, direction, lambda x: _filter(x, np.asarray(y))[0])
+
+
+def smoothed_derivative(parameters, y, name, direction, weights):
+    """The same of a weighted sum of smoothed moments.
+
+    Args:
+      weights: arrays of the shapes of smoothed mean, smoothed covariance and lag-one covariance.
+    """
+
+    def weighted_sum(x):
+        total = mpmath.mpf(0)
+        moments = _smooth(x, _filter(x, np.asarray(y))[1])
+        for weight, steps in zip(weights, moments, strict=True):
+            for w, moment in zip(weight, steps, strict=True):
+                w = w.reshape(moment.rows, moment.cols)
+                total += sum(
+                    mpmath.mpf(float(w[i, j])) * moment[i, j]
+                    for i in range(moment.rows)
+                    for j in range(moment.cols)
+                )
+        return total
+
+    return _difference(parameters, name, direction, weighted_sum)
+
+
+def _difference(parameters, name, direction, function):
     with mpmath.workdps(DIGITS):
         x, direction = _matrices(parameters), _columns(name, direction)
         size = max(abs(v) for v in x[name]) or mpmath.mpf(1)
         step = size * mpmath.mpf(10) ** -20
-        up, down = (
-            _filter(x | {name: x[name] + sign * step * direction}, np.asarray(y))[0]
-            for sign in (1, -1)
-        )
+        up, down = (function(x | {name: x[name] + sign * step * direction}) for sign in (1, -1))
         return (up - down) / (2 * step)
 
 
@@ -97,10 +121,9 @@ def _filter(x, y):
     return total, steps
 
 
-def _run(parameters, y):
-    x = _matrices(parameters)
+def _smooth(x, steps):
+    """Smoothed means, covariances and lag-one covariances by step."""
     f = x["transition_matrix"]
-    total, steps = _filter(x, y)
     r, n = 0 * steps[0]["a"], 0 * steps[0]["p"]
     means, covariances, lag_one = [], [], []
     for t in reversed(range(len(steps))):
@@ -113,6 +136,13 @@ def _run(parameters, y):
         covariances.append(step["filtered_p"] - step["filtered_p"] * n * step["filtered_p"])
         r = step["u"] + step["keep"].T * r
         n = step["n"] + step["keep"].T * n * step["keep"]
+    return means[::-1], covariances[::-1], lag_one[::-1]
+
+
+def _run(parameters, y):
+    x = _matrices(parameters)
+    total, steps = _filter(x, y)
+    means, covariances, lag_one = _smooth(x, steps)
 
     def stack(matrices, squeeze=False):
         arrays = [np.array(m.tolist(), dtype=np.float64) for m in matrices]
@@ -125,7 +155,7 @@ def _run(parameters, y):
         "predicted_mean": stack([s["a"] for s in steps], True),
         "predicted_covariance": stack([s["p"] for s in steps]),
         "innovation_covariance": stack([s["s"] for s in steps]),
-        "smoothed_mean": stack(means[::-1], True),
-        "smoothed_covariance": stack(covariances[::-1]),
-        "lag_one_covariance": stack(lag_one[::-1]).reshape(-1, f.rows, f.rows),
+        "smoothed_mean": stack(means, True),
+        "smoothed_covariance": stack(covariances),
+        "lag_one_covariance": stack(lag_one).reshape(-1, *stack(covariances).shape[1:]),
     }
