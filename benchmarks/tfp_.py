@@ -16,6 +16,8 @@ def versions() -> dict[str, str]:
 
 def cases(workload: Workload, job: str) -> dict:
     """Calls by column, each returning the job's results (see ``rivals.py``)."""
+    if workload.has_gaps:
+        return {}  # it masks whole steps, not components
     parameters = {name: tf.constant(value) for name, value in workload.parameters.items()}
     y = tf.constant(workload.y)
     graph = tf.function(_JOBS[job](workload))

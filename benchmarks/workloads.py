@@ -2,7 +2,7 @@
 
 A workload is named after its model and the number of series. "learned" workloads have noise
 scales of their own for every series and step, as a neural encoder emits them; in all others the
-series share the model's parameters.
+series share the model's parameters. "gaps" has a missing pattern of its own for every series.
 """
 
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ class Workload:
       parameters: transition_matrix F [n, n], transition_scale G [n, n] or [B, T, n, n] (lower
         triangular), observation_matrix H [m, n], observation_scale C [m, m] or [B, T, m, m] (lower
         triangular), initial_mean [n], initial_scale [n, n].
-      y: data [B, T, m], or [T, m] for one series.
+      y: data [B, T, m], or [T, m] for one series; NaN is missing.
       gradient_of: names of the parameters by which the total log-likelihood is differentiated.
     """
 
@@ -41,6 +41,10 @@ class Workload:
     @property
     def observation_dim(self) -> int:
         return self.parameters["observation_matrix"].shape[-2]
+
+    @property
+    def has_gaps(self) -> bool:
+        return bool(np.isnan(self.y).any())
 
     @property
     def learned(self) -> bool:
@@ -146,7 +150,12 @@ _TABLE = {
     "dense-1": (1, 100, lambda rng: _dense(rng, 64, 16), ALL_MATRICES),
     "learned-64": (64, 200, lambda rng: _with_learned_noise(rng, _track(), 64, 200), NOISE),
     "learned-32": (32, 200, lambda rng: _with_learned_noise(rng, _seasonal(), 32, 200), NOISE),
+    "gaps-64": (64, 200, lambda rng: _track(), ALL_MATRICES),
+    "trend-long": (1, 10000, lambda rng: _trend(), NOISE),
+    "seasonal-long": (1, 10000, lambda rng: _seasonal(), NOISE),
 }
+# Of which every component of every step is missing with this probability, else nothing is.
+_MISSING = {"gaps-64": 0.2}
 
 NAMES = tuple(_TABLE)
 
@@ -160,4 +169,5 @@ def build(name: str, seed: int = 0) -> Workload:
     parameters["initial_mean"] = np.zeros(n)
     parameters["initial_scale"] = 2.0 * np.eye(n)
     y = _simulate(rng, parameters, batch, num_steps)
+    y[rng.random(y.shape) < _MISSING.get(name, 0.0)] = np.nan
     return Workload(name, batch, num_steps, parameters, y[0] if batch == 1 else y, gradient_of)
