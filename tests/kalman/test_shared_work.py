@@ -7,7 +7,7 @@ covariances of every step is ``kalman_filter``: both are what the shared way is 
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, random_parameters
+from kalman.models import NAMES, build, per_series, random_parameters
 
 import statespace as ss
 from statespace import config
@@ -17,17 +17,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 BATCH = 37  # more than two groups of any instruction set in float32, and no whole number of them
-
-
-def per_series(parameters, batch):
-    """The same model with parameters of its own for every series."""
-    own = {}
-    for name in NAMES:
-        x = parameters[name]
-        core = 1 if name in ("transition_offset", "observation_offset", "initial_mean") else 2
-        steps = () if name.startswith("initial") else (x.shape[-core - 1] if x.ndim > core else 1,)
-        own[name] = np.broadcast_to(x, (batch, *steps, *x.shape[x.ndim - core :])).copy()
-    return own
 
 
 def value_and_gradients(parameters, y, weights=None, **options):
