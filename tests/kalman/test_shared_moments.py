@@ -1,6 +1,6 @@
 """Filter and smoother whose series share covariances, against each series computing its own.
 
-Parameters repeated for every series take part in no sharing: they are what sharing is compared with.
+Parameters repeated for every series take part in no sharing: that is what it is compared with.
 """
 
 import functools
@@ -299,7 +299,7 @@ def test_batch_equals_its_members_bit_for_bit(infer, n, m, missing):
 )
 def test_long_batch_equals_its_members_bit_for_bit(infer):
     """A series whose pattern no other has computes every step in a batch, and not alone."""
-    parameters = random_parameters(np.random.default_rng(17), 3, 2)
+    parameters = random_parameters(np.random.default_rng(3), 4, 2)
     y = data("nothing", 600, 2, 9)
     for item in range(9):
         y[item, item + 5, 0] = np.nan
