@@ -196,6 +196,18 @@ def test_gradients_of_the_op(shared, outputs):
 
 
 @needs_native
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, T)])
+def test_gradients_of_hardly_any_data(shape):
+    parameters = random_parameters(np.random.default_rng(16), 2, 1)
+    parameters = {name: tf.constant(x) for name, x in parameters.items()}
+    y = tf.zeros((*shape, 1), tf.float64)
+    inputs = (y, *(parameters[name] for name in NAMES))
+    for x, value in zip(_gradients(_marginals, y, parameters), inputs, strict=True):
+        assert x.shape == value.shape
+        assert not np.any(x)
+
+
+@needs_native
 @pytest.mark.parametrize("jit", [False, True])
 def test_gradients_in_graph_and_xla(jit):
     y, parameters = _inputs((4,), False)
