@@ -46,6 +46,17 @@ def random_data(rng, batch, num_steps, m, missing=0.25):
     return y
 
 
+def per_series(parameters, batch):
+    """The same model with parameters of its own for every series."""
+    own = {}
+    for name in NAMES:
+        x = parameters[name]
+        core = 1 if name in ("transition_offset", "observation_offset", "initial_mean") else 2
+        steps = () if name.startswith("initial") else (x.shape[-core - 1] if x.ndim > core else 1,)
+        own[name] = np.broadcast_to(x, (batch, *steps, *x.shape[x.ndim - core :])).copy()
+    return own
+
+
 def build(parameters, dtype=tf.float64):
     """The model of parameters by name."""
     return ss.LinearGaussianSSM(**{k: tf.cast(v, dtype) for k, v in parameters.items()})

@@ -1,5 +1,7 @@
 """Derivatives of the log-likelihood and of the moments."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,11 @@ from statespace import config
 
 T = 5
 
+MOMENTS = [
+    pytest.param(ss.kalman_filter, id="filter"),
+    pytest.param(ss.kalman_smoother, id="smoother"),
+    pytest.param(functools.partial(ss.kalman_smoother, lag_one=False), id="marginals"),
+]
 FORMS = [name for name in ss.kalman.ALGORITHMS if name not in ("auto", "reference")]
 
 
@@ -159,7 +166,7 @@ def test_hessian_vector_product(algorithm, graph, native):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+@pytest.mark.parametrize("infer", MOMENTS[:2])  # most forms leave lag-one covariances out last
 @pytest.mark.parametrize("algorithm", FORMS)
 def test_moments_are_differentiable(algorithm, infer, native):
     parameters, y = setup((2,), 2, 1, 1)
@@ -226,7 +233,7 @@ def test_curvature_of_series_in_two_batch_axes():
     np.testing.assert_allclose(curvature(y, direction)[:, 0], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+@pytest.mark.parametrize("infer", MOMENTS)
 @pytest.mark.parametrize("sizes", [(2, 1, 2), (3, 2, 2), (6, 3, 4), (33, 2, 1)])
 @pytest.mark.parametrize("shared", [False, True])
 def test_moment_gradients_equal_those_of_the_reference(infer, sizes, shared):
@@ -250,7 +257,7 @@ def test_moment_gradients_equal_those_of_the_reference(infer, sizes, shared):
         np.testing.assert_allclose(x, z, rtol=0, atol=1e-12 * scale, err_msg=name)
 
 
-@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+@pytest.mark.parametrize("infer", MOMENTS)
 def test_second_derivatives_of_moments(infer, native):
     parameters, y = setup((2,), 2, 1, 1)
     scale = tf.constant(parameters["transition_scale"])
@@ -271,7 +278,7 @@ def test_second_derivatives_of_moments(infer, native):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("infer", [ss.kalman_filter, ss.kalman_smoother])
+@pytest.mark.parametrize("infer", MOMENTS)
 def test_moments_of_masked_entries_have_zero_gradient(infer, native):
     parameters, y = setup((3,))
     missing = np.isnan(y)

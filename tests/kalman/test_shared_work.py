@@ -1,13 +1,13 @@
 """Covariances computed once for the series that share them, against each series computing its own.
 
-Parameters repeated for every series take part in no sharing, and an operation that computes the
-covariances of every step is ``kalman_filter``: both are what the shared way is compared with.
+Parameters repeated for every series take part in no sharing, and ``kalman_filter`` computes the
+covariances of every step where they are: both are what the shared way is compared with.
 """
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, random_parameters
+from kalman.models import NAMES, build, per_series, random_parameters
 
 import statespace as ss
 from statespace import config
@@ -17,17 +17,6 @@ pytestmark = pytest.mark.skipif(
 )
 
 BATCH = 37  # more than two groups of any instruction set in float32, and no whole number of them
-
-
-def per_series(parameters, batch):
-    """The same model with parameters of its own for every series."""
-    own = {}
-    for name in NAMES:
-        x = parameters[name]
-        core = 1 if name in ("transition_offset", "observation_offset", "initial_mean") else 2
-        steps = () if name.startswith("initial") else (x.shape[-core - 1] if x.ndim > core else 1,)
-        own[name] = np.broadcast_to(x, (batch, *steps, *x.shape[x.ndim - core :])).copy()
-    return own
 
 
 def value_and_gradients(parameters, y, weights=None, **options):
@@ -88,7 +77,7 @@ def test_settled_covariances(n, m, missing):
 
 @pytest.mark.parametrize("batch", [1, BATCH])
 def test_settled_equals_every_step_computed(batch):
-    """The filter computes every covariance; so do parameters repeated for every step."""
+    """Parameters repeated for every step have every covariance computed."""
     parameters = random_parameters(np.random.default_rng(3), 3, 2)
     y = data("common", 5000, 2, batch)
     repeated = {
@@ -98,7 +87,7 @@ def test_settled_equals_every_step_computed(batch):
     value, gradients = value_and_gradients(parameters, y)
     expected, by_step = value_and_gradients(repeated, y)
     np.testing.assert_allclose(value, expected, rtol=1e-12)
-    filtered = ss.kalman_filter(build(parameters), y)
+    filtered = ss.kalman_filter(build(repeated), y)
     np.testing.assert_allclose(value, filtered.log_likelihood, rtol=1e-12)
     for name, x, z in zip((*NAMES, "y"), gradients, by_step, strict=True):
         z = z.sum(0) if z.ndim > x.ndim else z
@@ -119,7 +108,7 @@ def test_slow_convergence_is_not_taken_for_the_limit():
     }
     y = np.cumsum(np.random.default_rng(4).normal(size=(BATCH, 20000, 1)), axis=1) * 1e-2
     value = ss.log_likelihood(build(level), y)
-    expected = ss.kalman_filter(build(level), y).log_likelihood
+    expected = ss.kalman_filter(build(per_series(level, BATCH)), y).log_likelihood
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 

@@ -67,10 +67,11 @@ def _public_calls(rng, dtype):
         kind = {"algorithm": algorithm}
         yield lambda x=kind: ss.log_likelihood(ssm, y, **x), [y, *ssm.parameters()]
         yield lambda x=kind: ss.log_likelihood(ssm, y, per_step=True, **x), [y, *ssm.parameters()]
-        # The gradients of these two are ops of the table in one form alone.
+        # The gradients of these are ops of the table in one form alone.
         inputs = [y, *ssm.parameters()] if algorithm == "covariance" else []
         yield lambda x=kind: ss.kalman_filter(ssm, y, **x), inputs
         yield lambda x=kind: ss.kalman_smoother(ssm, y, **x), inputs
+        yield lambda x=kind: ss.kalman_smoother(ssm, y, lag_one=False, **x), inputs
 
 
 class _Recorder:

@@ -43,6 +43,19 @@ inline KalmanCase random_case(Random& random, int n, int m, int steps, double mi
   return x;
 }
 
+// Leaves about one in four entries of transitions and observation matrices, the same in all of
+// `cases`: so few that products skip the zeros.
+inline void make_sparse(Random& random, std::vector<KalmanCase>& cases) {
+  for (int t = 0; t < cases[0].steps(); ++t) {
+    for (auto matrices : {&KalmanCase::f, &KalmanCase::h}) {
+      for (size_t i = 0; i < (cases[0].*matrices)[t].data.size(); ++i) {
+        if (integer(random, 0, 3) == 0) continue;
+        for (KalmanCase& x : cases) (x.*matrices)[t].data[i] = 0;
+      }
+    }
+  }
+}
+
 // Rows of the identity that belong to the observed components, and the data with zeros for NaN.
 inline Matrix selection(const Matrix& y) {
   Matrix e(0, y.rows);

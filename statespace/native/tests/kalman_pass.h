@@ -36,14 +36,18 @@ struct PassStep {
   KalmanUpdate<V> update;
 };
 
-template <class V>
-PassStep<V> load_step(const Lanes& lanes, int t) {
+template <class V, class N, class M>
+PassStep<V> load_step(const Lanes& lanes, int t, N n, M m) {
   const KalmanCase& x = lanes[0];
-  const int n = x.n, m = x.m, k = x.g[t].columns, r = x.c[t].columns;
+  const int k = x.g[t].columns, r = x.c[t].columns;
   PassStep<V> step;
-  step.memory.resize(kalman_parameters_size(n, m, k, r) + kalman_update_size(n, m));
-  V* const middle = place(step.model, step.memory.data(), n, m, k, r);
-  V* const end = place(step.update, middle, n, m);
+  step.memory.resize(kalman_parameters_size(n, m, k, r) + kalman_update_size(n, m) +
+                     2 * pattern_size<V>(n, n) + pattern_size<V>(m, n));
+  V* end = place(step.model, step.memory.data(), n, m, k, r);
+  end = place(step.update, end, n, m);
+  end = place(step.model.f_pattern, end, n, n);
+  end = place(step.model.f_transpose_pattern, end, n, n);
+  end = place(step.model.h_pattern, end, m, n);
   CHECK(end <= step.memory.data() + step.memory.size());
   const auto fill = [&](V* to, const std::vector<V>& from) {
     std::copy(from.begin(), from.end(), to);
@@ -58,6 +62,9 @@ PassStep<V> load_step(const Lanes& lanes, int t) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) step.model.f_transpose[j * n + i] = step.model.f[i * n + j];
   }
+  find_pattern(n, n, n, rows<V>(step.model.f, n), step.model.f_pattern);
+  find_pattern(n, n, n, rows<V>(step.model.f_transpose, n), step.model.f_transpose_pattern);
+  find_pattern(n, m, n, rows<V>(step.model.h, n), step.model.h_pattern);
   noise_covariance(n, k, step.model.g, step.model.q);
   noise_covariance(m, r, step.model.c, step.model.r);
   return step;
@@ -73,7 +80,7 @@ std::vector<PassStep<V>> filter_pass(const Lanes& lanes, N n, M m) {
   mirror(n, p.data());
   std::vector<PassStep<V>> steps;
   for (int t = 0; t < lanes[0].steps(); ++t) {
-    steps.push_back(load_step<V>(lanes, t));
+    steps.push_back(load_step<V>(lanes, t, n, m));
     PassStep<V>& step = steps.back();
     step.a = a, step.p = p;
     kalman_update(n, m, step.model, step.y.data(), a.data(), p.data(), step.update);
@@ -118,8 +125,10 @@ struct PassSmoothed {
   std::vector<std::vector<V>> mean, covariance, lag_one;
 };
 
+// Without `lag_one` those stay zero.
 template <class V, class N, class M>
-PassSmoothed<V> smoother_pass(const std::vector<PassStep<V>>& steps, N n, M m) {
+PassSmoothed<V> smoother_pass(const std::vector<PassStep<V>>& steps, N n, M m,
+                              bool lag_one = true) {
   const size_t count = steps.size();
   const std::vector<V> vector(n), matrix(n * n);
   PassSmoothed<V> out = {std::vector<std::vector<V>>(count, vector),
@@ -130,7 +139,7 @@ PassSmoothed<V> smoother_pass(const std::vector<PassStep<V>>& steps, N n, M m) {
     const PassStep<V>& step = steps[t];
     std::vector<V> work(kalman_smoother_work_size(n, m));
     const SmoothedMoments<V> moments = {out.mean[t].data(), out.covariance[t].data(),
-                                        out.lag_one[t].data()};
+                                        lag_one ? out.lag_one[t].data() : nullptr};
     kalman_smooth(n, m, step.model, step.update, steps[t + 1 < count ? t + 1 : t].p.data(),
                   r.data(), cov.data(), moments, work.data());
   }

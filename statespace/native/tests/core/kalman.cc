@@ -68,7 +68,10 @@ void check_oracles(const KalmanCase& x) {
 template <class T>
 void check_smoother(const KalmanCase& x) {
   const int n = x.n;
-  const PassSmoothed<T> smoothed = smoother_pass<T>(filter_pass<T>({x}, n, x.m), n, x.m);
+  const std::vector<PassStep<T>> steps = filter_pass<T>({x}, n, x.m);
+  const PassSmoothed<T> smoothed = smoother_pass<T>(steps, n, x.m);
+  const PassSmoothed<T> marginals = smoother_pass<T>(steps, n, x.m, false);
+  CHECK(marginals.mean == smoothed.mean && marginals.covariance == smoothed.covariance);
   const Posterior joint = condition_jointly(x);
   for (int t = 0; t < x.steps(); ++t) {
     const Matrix mean = joint.mean.block(t * n, 0, n, 1),
@@ -123,6 +126,20 @@ void check_adjoint(Random& random, KalmanCase x) {
   check(x.scale, scale_bar.as<double>().data());
 }
 
+// Transitions and observations that are mostly zeros.
+void check_sparse(Random& random, double missing) {
+  for (int n = 2; n <= 9; ++n) {
+    say_case("sparse, n", n, "missing", missing);
+    std::vector<KalmanCase> x = {random_case(random, n, 2, 4, missing)};
+    make_sparse(random, x);
+    check_filter<float>(x[0]);
+    check_filter<double>(x[0]);
+    check_smoother<float>(x[0]);
+    check_smoother<double>(x[0]);
+    if (n <= 5) check_adjoint(random, x[0]);
+  }
+}
+
 void check_failures() {
   const double infinity = std::numeric_limits<double>::infinity();
   Random random(2);
@@ -174,6 +191,7 @@ int main() {
         if (n <= 3 && m <= 2) check_adjoint(random, random_case(random, n, m, 4, missing));
       }
     }
+    check_sparse(random, missing);
   }
   check_failures();
 }

@@ -40,7 +40,7 @@ Pass<T> square_root_pass(const KalmanCase& x) {
   for (int t = 0; t < x.steps(); ++t) {
     pass.steps.emplace_back();
     Step<T>& step = pass.steps.back();
-    step.parameters = load_step<T>({x}, t);
+    step.parameters = load_step<T>({x}, t, x.n, x.m);
     step.sizes = {x.c[t].columns, x.g[t].columns};
     step.memory.resize(square_root_update_size(n, m, x.c[t].columns));
     T* const end = place(step.update, step.memory.data(), n, m, x.c[t].columns);

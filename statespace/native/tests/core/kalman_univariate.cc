@@ -52,7 +52,7 @@ Pass run(const KalmanCase& x, int diffuse) {
   for (int t = 0; t < x.steps(); ++t) {
     pass.steps.push_back(std::make_unique<Step>());
     Step& step = *pass.steps.back();
-    step.loaded = load_step<double>({x}, t);
+    step.loaded = load_step<double>({x}, t, x.n, x.m);
     step.memory.resize(univariate_step_size(n, m));
     step.predicted_memory.resize(univariate_state_size(n));
     step.filtered_memory.resize(univariate_state_size(n));
