@@ -80,10 +80,11 @@ def _gradient_marginals(op, *cotangents):
 
 def smoother_gradient(cotangents, inputs):
     """The compiled adjoint of the smoother, for cotangents of its outputs but ``info``."""
-    *others, lag_one = cotangents
+    *others, covariance, lag_one = cotangents
+    steps_more = tf.shape(covariance)[-3] - tf.shape(lag_one)[-3]
     rank = lag_one.shape.rank
-    one_step_more = [[0, 0]] * (rank - 3) + [[0, 1], [0, 0], [0, 0]]
-    cotangents = (*others, tf.pad(lag_one, one_step_more))
+    paddings = [[0, 0]] * (rank - 3) + [[0, steps_more], [0, 0], [0, 0]]
+    cotangents = (*others, covariance, tf.pad(lag_one, paddings))
     return native.library().statespace_kalman_smoother_grad(*cotangents, *inputs)
 
 

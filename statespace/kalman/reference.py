@@ -25,6 +25,7 @@ from statespace.kalman.step import (
     predict,
     quadratic,
     symmetric,
+    zeros_of_step,
 )
 from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
 from statespace.linalg_ops.failure import append_axes, spoil
@@ -115,7 +116,7 @@ def smoother_reference(y, *parameters):
         result = (r, n, smoothed, symmetric(update.filtered_covariance - shrink), lag_one)
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
-    r, n = tf.zeros_like(mean[0]), tf.zeros_like(covariance[0])
+    r, n = zeros_of_step(mean), zeros_of_step(covariance)
     next_covariance = tf.concat([covariance[1:], covariance[:1]], axis=0)
     elements = (y, varying, mean, covariance, next_covariance)
     smoothed = tf.scan(step, elements, (r, n, r, n, n), reverse=True)[2:]
@@ -138,7 +139,7 @@ def scales_reference(y, *parameters):
     initial_scale = parameters[-1]
     y, constant, varying, _, covariance = prepare(y, parameters)
     m = tf.shape(y)[-1]
-    missing = tf.linalg.diag(tf.cast(tf.math.is_nan(y[0]), y.dtype))
+    no_scale = tf.linalg.diag(zeros_of_step(y))
 
     def side_by_side(*blocks):
         batch = functools.reduce(tf.broadcast_dynamic_shape, [tf.shape(x)[:-2] for x in blocks])
@@ -155,7 +156,7 @@ def scales_reference(y, *parameters):
         f, g, h, c = (finite(named[spec.name]) for spec in PARAMETERS[:4])
         observed = tf.cast(is_observed(y_t), y.dtype)
         rows = side_by_side(c, broadcast_matmul(h, scale))
-        innovation_scale = triangle(tf.zeros_like(missing), rows)
+        innovation_scale = triangle(no_scale, rows)
         # An unknown row is unknown throughout, those below it from its column on.
         after = tf.cumsum(tf.cast(~known, tf.int32), axis=-1) > 0
         unknown = ~known[..., tf.newaxis] | (after[..., tf.newaxis] & after[..., tf.newaxis, :])
@@ -171,7 +172,7 @@ def scales_reference(y, *parameters):
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
     start = triangle(initial_scale, tf.zeros_like(covariance))
-    scanned = tf.scan(step, (y, varying), (start, start, start, missing))[1:]
+    scanned = tf.scan(step, (y, varying), (start, start, start, no_scale))[1:]
     return tuple(time_after_batch(x, 2) for x in scanned)
 
 

@@ -164,3 +164,8 @@ def symmetric(x):
 def quadratic(a, x):
     """A' X A."""
     return broadcast_matmul(a, broadcast_matmul(x, a), transpose_a=True)
+
+
+def zeros_of_step(x: tf.Tensor) -> tf.Tensor:
+    """Zeros of the shape of one step of ``x [T, ...]``, also where there is none."""
+    return tf.zeros_like(tf.reduce_sum(x, axis=0))

@@ -32,6 +32,7 @@ from statespace.kalman.step import (
     is_observed,
     quadratic,
     symmetric,
+    zeros_of_step,
 )
 from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
 from statespace.linalg_ops.failure import append_axes, spoil
@@ -173,7 +174,7 @@ def smoother_moments(y, *operands):
         result = (*backwards, smoothed, symmetric(variance), lag_one)
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
-    zero, square = tf.zeros_like(state.mean[0]), tf.zeros_like(state.covariance[0])
+    zero, square = zeros_of_step(state.mean), zeros_of_step(state.covariance)
     start = (zero, square, zero, square, square, zero, square, square)
     smoothed = tf.scan(step, (y, varying, state, following), start, reverse=True)[5:]
     x, v, lag_one = (

@@ -294,11 +294,8 @@ def test_batch_equals_its_members_bit_for_bit(infer, n, m, missing):
     assert_batch_equals_its_members(infer, parameters, data(missing, 40, m, 20))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="covariances stop where they have settled only where they are shared"
-)
 def test_long_batch_equals_its_members_bit_for_bit(infer):
-    """A series whose pattern no other has computes every step in a batch, and not alone."""
+    """A series whose pattern no other has shares nothing in a batch, and settles all the same."""
     parameters = random_parameters(np.random.default_rng(3), 4, 2)
     y = data("nothing", 600, 2, 9)
     for item in range(9):

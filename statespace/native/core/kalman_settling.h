@@ -57,7 +57,8 @@ class Settling {
 
   // Whether the next step repeats the last one in all lanes. same: where nothing else than the
   // covariance makes a difference between the two.
-  bool repeats(const Mask<V>& same) const { return all_lanes(mask_and(settled_, same)); }
+  bool repeats(const Mask<V>& same) const { return all_lanes(repeated_lanes(same)); }
+  Mask<V> repeated_lanes(const Mask<V>& same) const { return mask_and(settled_, same); }
 
   // A step has led from p[n, n] to next[n, n], which becomes p where it stays. same: as above, of
   // this step and the one before.

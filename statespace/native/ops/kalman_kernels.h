@@ -64,7 +64,7 @@ struct CovarianceForm {
   using Step = CovarianceStep<V, N, M>;
 };
 
-// The same, for what needs the covariances of no step but through their effect on the means.
+// The same, with covariances that settle.
 struct SettlingForm {
   static constexpr bool kSumsByLanes = false;
   template <class V, class N, class M>
@@ -142,7 +142,7 @@ struct SmootherOutput {
 
 // It writes O(n^2) numbers a step, which bounds its speed: it is not unrolled.
 struct KalmanFilterOp {
-  using Form = CovarianceForm;
+  using Form = SettlingForm;
   enum Output {
     kTotal,
     kFilteredMean,
@@ -157,7 +157,7 @@ struct KalmanFilterOp {
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
-    using Run = KalmanRun<V, int, int>;
+    using Run = KalmanRun<V, int, int, SettlingStep>;
     V* const memory = static_cast<V*>(scratch((Run::work_size(call) + m * m) * sizeof(V)));
     Run run(call, call.inputs, group, n, m, memory);
     V* const s = memory + Run::work_size(call);

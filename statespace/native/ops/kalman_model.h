@@ -184,6 +184,14 @@ class SettlingStep {
   }
   const KalmanUpdate<V>& result() const { return step_.result(); }
 
+  // The lanes in which the covariances of the latest update are those of the one before.
+  Mask<V> repeated_lanes() const { return settling_.repeated_lanes(same_); }
+  // From now on, on the way back, every update is computed.
+  void compute_every_step() {
+    varies_ = true;
+    repeated_ = false;
+  }
+
  private:
   N n_;
   M m_;
@@ -317,6 +325,8 @@ class KalmanRun {
       clear_not_finite(n_ * noise_, model_.g);
     }
   }
+  // Before the way back, in a form that repeats covariances on the way there.
+  void compute_every_step() { step_.compute_every_step(); }
   // The prediction that followed, likewise; the moments it gives are those of the step after.
   void repeat_prediction() { step_.predict(model_, a_, spread_); }
 

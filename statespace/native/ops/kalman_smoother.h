@@ -23,9 +23,11 @@ inline void smooth_again(const Call& call, const Group<V>& group, const V& cance
   }
 }
 
+// It settles where ops/kalman_shared_moments.h does, lane by lane, so that no series depends on
+// what it shares.
 template <bool lag_one>
 struct KalmanSmootherOp {
-  using Form = CovarianceForm;
+  using Form = SettlingForm;
   using Output = SmootherOutput<lag_one>;
 
   template <class V>
@@ -36,15 +38,17 @@ struct KalmanSmootherOp {
   template <class V, class N, class M>
   static void compute(const Call& call, const Group<V>& group, N n, M m) {
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    using Run = KalmanRun<V, N, M>;
-    const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) +
-                               kalman_smoother_work_size(n, m) + 2 * n + 3 * square;
+    using Run = KalmanRun<V, N, M, SettlingStep>;
+    const bool settles = !covariances_vary(call.inputs);
+    const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) + num_steps +
+                               kalman_smoother_work_size(n, m) + 2 * n + 5 * square;
     V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
-    V* const r = take(n);
-    V* const cov = take(square);
+    V* const repeated = take(num_steps);  // 1 where a step's covariances are those before, else 0
+    V *const r = take(n), *const cov = take(square), *const before = take(square);
+    Settling<V> settling(take(square));
     const SmoothedMoments<V> moments = {take(n), take(square), lag_one ? take(square) : nullptr};
     V* const work = memory;
 
@@ -52,7 +56,9 @@ struct KalmanSmootherOp {
     const V info = run.forward([&](int64_t step) {
       total.add(m, run.update());
       tape.record(step, run);
+      repeated[step] = select<V>(run.step().repeated_lanes(), splat<V>(1), V());
     });
+    run.compute_every_step();
     set_zero(n, r);
     set_zero(square, cov);
     V cancellation = V();
@@ -60,8 +66,10 @@ struct KalmanSmootherOp {
       const bool last = step == num_steps - 1;
       run.repeat_update(step, tape.mean(step), tape.spread(step), TransitionNoise::kNone);
       const V* const next = tape.spread(last ? step : step + 1);
+      for (int64_t i = 0; settles && i < square; ++i) before[i] = cov[i];
       cancellation = maximum(cancellation, kalman_smooth(n, m, run.model(), run.update(), next, r,
                                                          cov, moments, work));
+      if (settles) settling.advance(n, last ? V() != V() : repeated[step + 1] != V(), before, cov);
       store(call.outputs[Output::kMean], group, step, moments.mean);
       store(call.outputs[Output::kCovariance], group, step, moments.covariance);
       if (lag_one && !last) store(call.outputs[Output::kLagOne], group, step, moments.lag_one);
