@@ -73,7 +73,9 @@ class ModelCotangents {
     const GradientTarget& target = targets_[which];
     V* const cotangent = bars_[which];
     const int64_t count = target.output.core_size;
-    for (int64_t i = 0; i < count; ++i) cotangent[i] = select<V>(failed_, fill_, cotangent[i]);
+    if (any_lane(failed_)) {
+      for (int64_t i = 0; i < count; ++i) cotangent[i] = select<V>(failed_, fill_, cotangent[i]);
+    }
     if (!target.add) {
       store(target.output, group_, step, cotangent);
     } else {
@@ -234,12 +236,13 @@ inline bool is_summed(const Call& call, const Operand& output) {
   return output.shared && (call.batch > 1 || output.offsets != nullptr);
 }
 
-// Zeros in the gradients of the model's operands, the first outputs.
+// Zeros in the gradients of the model's operands, the first outputs, that are summed; the others
+// are written once, if there is any step.
 template <class T>
 void clear_gradients(const Call& call) {
   for (int i = 0; i < kNumModelOperands; ++i) {
-    T* const data = static_cast<T*>(call.outputs[i].data);
-    for (int64_t j = 0; j < call.outputs[i].num_elements; ++j) data[j] = T(0);
+    if (!is_summed(call, call.outputs[i]) && call.size('T') > 0) continue;
+    std::fill_n(static_cast<T*>(call.outputs[i].data), call.outputs[i].num_elements, T(0));
   }
 }
 
