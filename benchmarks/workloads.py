@@ -162,7 +162,13 @@ NAMES = tuple(_TABLE)
 
 def build(name: str, seed: int = 0) -> Workload:
     """The workload of that name; always the same numbers for the same seed."""
-    batch, num_steps, model, gradient_of = _TABLE[name]
+    batch, num_steps, _, _ = _TABLE[name]
+    return resized(name, batch, num_steps, seed)
+
+
+def resized(name: str, batch: int, num_steps: int, seed: int = 0) -> Workload:
+    """The same with other numbers of series and steps, of a model that all series share."""
+    _, _, model, gradient_of = _TABLE[name]
     rng = np.random.default_rng([seed, *name.encode()])
     parameters = model(rng)
     n = parameters["transition_matrix"].shape[-1]
