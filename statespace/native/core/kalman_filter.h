@@ -194,8 +194,9 @@ inline KalmanWeights<V> weights(const KalmanUpdate<V>& update) {
 // An update's mean: the innovation v[m], z = L^-1 v and the filtered mean a + w'z, from the
 // predicted mean a[n]. Returns false in the lanes where a number is not finite.
 template <class V, class A, class N, class M>
-inline Mask<V> kalman_update_mean(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* d,
-                                  const V* y, const V* a, V* v, V* z, V* filtered) {
+STATESPACE_ALWAYS_INLINE Mask<V> kalman_update_mean(N n, M m, const KalmanWeights<A>& weights,
+                                                    const A* h, const V* d, const V* y, const V* a,
+                                                    V* v, V* z, V* filtered) {
   const V zero = V();
   V probe = zero;
   for (int i = 0; i < n; ++i) probe = probe + (a[i] - a[i]);
@@ -226,8 +227,8 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
 
 // The next predicted mean F a + b, from F'. F may be the same in all lanes.
 template <class V, class A, class N>
-inline void kalman_predict_mean(N n, const A* f_transpose, const V* b, const V* filtered_mean,
-                                V* a) {
+STATESPACE_ALWAYS_INLINE void kalman_predict_mean(N n, const A* f_transpose, const V* b,
+                                                  const V* filtered_mean, V* a) {
   for (int i = 0; i < n; ++i) a[i] = b[i];
   add_transposed_product(n, n, f_transpose, filtered_mean, a);
 }

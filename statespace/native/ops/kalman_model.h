@@ -165,7 +165,8 @@ class SettlingStep {
   void prepare_observation_noise(const KalmanParameters<V>& model) {
     step_.prepare_observation_noise(model);
   }
-  void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
+  STATESPACE_ALWAYS_INLINE void update(const KalmanParameters<V>& model, const V* y, const V* a,
+                                       const V* spread) {
     if (!first_ && !varies_) {
       same_ = same_pattern(m_, y, result().observed);
       repeated_ = settling_.repeats(same_);
@@ -174,7 +175,7 @@ class SettlingStep {
     if (!repeated_) step_.update_covariance(model, y, spread);
     step_.update_mean(model, y, a);
   }
-  void predict(const KalmanParameters<V>& model, V* a, V* spread) {
+  STATESPACE_ALWAYS_INLINE void predict(const KalmanParameters<V>& model, V* a, V* spread) {
     step_.predict_mean(model, a);
     if (repeated_) return settling_.count(n_, spread);
     if (varies_) return step_.predict_covariance(model, spread);
