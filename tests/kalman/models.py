@@ -57,6 +57,28 @@ def per_series(parameters, batch):
     return own
 
 
+def per_step(parameters, num_steps):
+    """The parameters repeated for every step: no covariance is taken for a settled one."""
+    return {
+        name: x if name.startswith("initial") else np.repeat(x[np.newaxis], num_steps, 0)
+        for name, x in parameters.items()
+    }
+
+
+def slow_level(deviation):
+    """A level that hardly moves: after thousands of steps its variance is still on its way."""
+    return {
+        "transition_matrix": np.eye(1),
+        "transition_scale": np.array([[1e-4]]),
+        "observation_matrix": np.eye(1),
+        "observation_scale": np.eye(1),
+        "transition_offset": np.zeros(1),
+        "observation_offset": np.zeros(1),
+        "initial_mean": np.zeros(1),
+        "initial_scale": deviation * np.eye(1),
+    }
+
+
 def build(parameters, dtype=tf.float64):
     """The model of parameters by name."""
     return ss.LinearGaussianSSM(**{k: tf.cast(v, dtype) for k, v in parameters.items()})

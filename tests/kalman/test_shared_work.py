@@ -1,13 +1,13 @@
 """Covariances computed once for the series that share them, against each series computing its own.
 
-Parameters repeated for every series take part in no sharing, and ``kalman_filter`` computes the
-covariances of every step where they are: both are what the shared way is compared with.
+Parameters repeated for every series take part in no sharing, and those repeated for every step do
+not settle: both are what the shared way is compared with.
 """
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, per_series, random_parameters
+from kalman.models import NAMES, build, per_series, per_step, random_parameters, slow_level
 
 import statespace as ss
 from statespace import config
@@ -80,10 +80,7 @@ def test_settled_equals_every_step_computed(batch):
     """Parameters repeated for every step have every covariance computed."""
     parameters = random_parameters(np.random.default_rng(3), 3, 2)
     y = data("common", 5000, 2, batch)
-    repeated = {
-        name: x if name.startswith("initial") else np.repeat(x[np.newaxis], 5000, 0)
-        for name, x in parameters.items()
-    }
+    repeated = per_step(parameters, 5000)
     value, gradients = value_and_gradients(parameters, y)
     expected, by_step = value_and_gradients(repeated, y)
     np.testing.assert_allclose(value, expected, rtol=1e-12)
@@ -95,20 +92,10 @@ def test_settled_equals_every_step_computed(batch):
 
 
 def test_slow_convergence_is_not_taken_for_the_limit():
-    """A level that hardly moves: after 20000 steps its variance is still on its way."""
-    level = {
-        "transition_matrix": np.eye(1),
-        "transition_scale": np.array([[1e-4]]),
-        "observation_matrix": np.eye(1),
-        "observation_scale": np.eye(1),
-        "transition_offset": np.zeros(1),
-        "observation_offset": np.zeros(1),
-        "initial_mean": np.zeros(1),
-        "initial_scale": 10.0 * np.eye(1),
-    }
+    level = slow_level(10.0)
     y = np.cumsum(np.random.default_rng(4).normal(size=(BATCH, 20000, 1)), axis=1) * 1e-2
     value = ss.log_likelihood(build(level), y)
-    expected = ss.kalman_filter(build(per_series(level, BATCH)), y).log_likelihood
+    expected = ss.kalman_filter(build(per_step(level, 20000)), y).log_likelihood
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
