@@ -237,11 +237,12 @@ inline bool is_summed(const Call& call, const Operand& output) {
 }
 
 // Zeros in the gradients of the model's operands, the first outputs, that are summed; the others
-// are written once, if there is any step.
+// are written once, if there is any step of any series.
 template <class T>
 void clear_gradients(const Call& call) {
+  const bool any_step = call.size('T') > 0 && call.batch > 0;
   for (int i = 0; i < kNumModelOperands; ++i) {
-    if (!is_summed(call, call.outputs[i]) && call.size('T') > 0) continue;
+    if (!is_summed(call, call.outputs[i]) && any_step) continue;
     std::fill_n(static_cast<T*>(call.outputs[i].data), call.outputs[i].num_elements, T(0));
   }
 }
