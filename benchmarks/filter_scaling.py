@@ -32,7 +32,7 @@ def main(arguments=None) -> int:
 
     print(f"machine: {timing.describe_machine()}\n")
     last = -1 if options.quick else None
-    native.ops()  # loads the library; the setting before that would be of none
+    native.ops()  # whose first call sets the number of threads itself
     native.api().set_num_threads(1)
     for title, parts in (
         ("one series of T steps", [(1, steps) for steps in LENGTHS[:last]]),

@@ -51,13 +51,13 @@ def _load():
         return None, reason
     if not hasattr(ops, "statespace_cholesky"):
         return None, "it registered no ops (see standard error)"
-    if api().version != _API_VERSION:
+    if _api().version != _API_VERSION:
         reason = "it was built from other sources: install or build it anew"
         warnings.warn(f"The compiled library {LIBRARY_PATH}: {reason}.", stacklevel=2)
         return None, reason
-    lapack.hand_over(api().set_lapack)
+    lapack.hand_over(_api().set_lapack)
     _load_bridge()
-    vectorize.register(api(), ops)
+    vectorize.register(_api(), ops)
     return ops, None
 
 
@@ -115,7 +115,12 @@ class _Api(ctypes.Structure):
 
 
 def api() -> _Api:
-    """The C interface of the loaded library."""
+    """The C interface of the library, which must be available (``failure()`` is None)."""
+    library()  # into TensorFlow: whoever opens the file before leaves it without ops
+    return _api()
+
+
+def _api() -> _Api:
     library = ctypes.CDLL(str(LIBRARY_PATH))
     library.statespace_api.restype = ctypes.POINTER(_Api)
     return library.statespace_api().contents

@@ -5,6 +5,7 @@ import tensorflow as tf
 from oracles.dense import Model
 
 import statespace as ss
+from statespace import native
 
 NAMES = (
     "transition_matrix",
@@ -103,3 +104,14 @@ def dense(parameters, item, batch, num_steps):
         steps = () if name.startswith("initial") else (num_steps,)
         arrays.append(np.broadcast_to(x, (*batch, *steps, *x.shape[x.ndim - core :]))[item])
     return Model(*arrays)
+
+
+def on_threads(function):
+    """What ``function()`` returns with one thread of the library's pool, and with three."""
+    before = native.api().num_threads()
+    try:
+        for threads in (1, 3):
+            native.api().set_num_threads(threads)
+            yield function()
+    finally:
+        native.api().set_num_threads(before)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kalman.models import NAMES, build, random_data, random_parameters, tensors
+from kalman.models import NAMES, build, on_threads, random_data, random_parameters, tensors
 
 import statespace as ss
 from statespace import config
@@ -106,20 +106,10 @@ def test_batch_equals_its_members_bit_for_bit(algorithm, function, sizes):
 @needs_native
 @pytest.mark.parametrize("algorithm", FORMS)
 def test_gradient_does_not_depend_on_the_number_of_threads(algorithm):
-    from statespace import native
-
     rng = np.random.default_rng(2)
     parameters = random_parameters(rng, 4, 2)
     y = random_data(rng, (301,), 50, 2)
-    results = []
-    before = native.api().num_threads()
-    try:
-        for threads in (1, 3):
-            native.api().set_num_threads(threads)
-            results.append(everything(parameters, y, algorithm))
-    finally:
-        native.api().set_num_threads(before)
-    for x, z in zip(*results, strict=True):
+    for x, z in zip(*on_threads(lambda: everything(parameters, y, algorithm)), strict=True):
         np.testing.assert_array_equal(x, z)
 
 

@@ -9,7 +9,15 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import build, dense, per_series, per_step, random_parameters, slow_level
+from kalman.models import (
+    build,
+    dense,
+    on_threads,
+    per_series,
+    per_step,
+    random_parameters,
+    slow_level,
+)
 from kalman.test_vague_start import assert_exact, member
 from kalman.test_vague_start import trend as start_of_a_trend
 from oracles import dense as dense_oracle
@@ -301,19 +309,9 @@ def test_long_batch_equals_its_members_bit_for_bit(infer):
 
 
 def test_result_does_not_depend_on_the_number_of_threads(infer):
-    from statespace import native
-
     parameters = random_parameters(np.random.default_rng(18), 4, 2)
     y = data("groups and loners", 200, 2, 301)
-    results = []
-    before = native.api().num_threads()
-    try:
-        for threads in (1, 3):
-            native.api().set_num_threads(threads)
-            results.append(moments(infer, parameters, y))
-    finally:
-        native.api().set_num_threads(before)
-    assert_same_bits(*results)
+    assert_same_bits(*on_threads(lambda: moments(infer, parameters, y)))
 
 
 @pytest.mark.parametrize("jit", [False, True])

@@ -7,7 +7,15 @@ not settle: both are what the shared way is compared with.
 import numpy as np
 import pytest
 import tensorflow as tf
-from kalman.models import NAMES, build, per_series, per_step, random_parameters, slow_level
+from kalman.models import (
+    NAMES,
+    build,
+    on_threads,
+    per_series,
+    per_step,
+    random_parameters,
+    slow_level,
+)
 
 import statespace as ss
 from statespace import config
@@ -202,20 +210,10 @@ def test_memory_low_gives_the_same():
 
 
 def test_result_does_not_depend_on_the_number_of_threads():
-    from statespace import native
-
     parameters = random_parameters(np.random.default_rng(14), 4, 2)
     y = data("several patterns", 200, 2, batch=301)
-    results = []
-    before = native.api().num_threads()
-    try:
-        for threads in (1, 3):
-            native.api().set_num_threads(threads)
-            value, gradients = value_and_gradients(parameters, y)
-            results.append([value, *gradients])
-    finally:
-        native.api().set_num_threads(before)
-    for x, z in zip(*results, strict=True):
+    one, three = on_threads(lambda: value_and_gradients(parameters, y))
+    for x, z in zip([one[0], *one[1]], [three[0], *three[1]], strict=True):
         np.testing.assert_array_equal(x, z)
 
 

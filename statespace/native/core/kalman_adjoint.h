@@ -109,6 +109,13 @@ inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precisio
   }
 }
 
+// F' r, for F that may be the same in all lanes.
+template <class V, class A, class N>
+inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
+  set_zero(n, r_filtered);
+  add_transposed_product<V>(n, n, f, r, r_filtered);
+}
+
 // 1. Undoes the prediction from the filtered moments: r[n], cov[n, n], the cotangents of the next
 // predicted moments, become r_filtered and n_filtered. `work` holds n * n numbers.
 template <class V, class N>
@@ -129,8 +136,7 @@ inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& mo
       bar.f[i * n + j] = mul_add(r[i], filtered_mean[j], bar.f[i * n + j]);
     }
   }
-  set_zero(n, r_filtered);
-  add_transposed_product(n, n, model.f, r, r_filtered);
+  undo_prediction(n, model.f, r, r_filtered);
 }
 
 // Undoes one step. a, p: the predicted moments it started from; r[n], cov[n, n]: cotangents of the

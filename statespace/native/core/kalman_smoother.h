@@ -118,13 +118,6 @@ inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
   return smoother_cancellation(n, bound, update.p, out.covariance);
 }
 
-// F' r.
-template <class V, class A, class N>
-inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
-  set_zero(n, r_filtered);
-  add_transposed_product<V>(n, n, f, r, r_filtered);
-}
-
 // u = L'^-1 (z - L^-1 H P r) [m], S^-1 v - K'r, and r += H'u: from r_f = F'r of the step after to
 // r.
 template <class V, class A, class N, class M>

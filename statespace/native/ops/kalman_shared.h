@@ -92,15 +92,6 @@ MissingPattern missing_pattern(const Operand& y, int64_t item, int64_t num_steps
   return pattern;
 }
 
-// About how many steps' covariances a plan computes; operands: y and the model's parameters.
-inline int64_t steps_to_compute(const Call& call, const Operand* operands,
-                                const MissingPattern& pattern) {
-  constexpr int64_t kStepsToSettle = 64;
-  const int64_t num_steps = call.size('T');
-  if (covariances_vary(operands)) return num_steps;
-  return std::min(num_steps, kStepsToSettle * (1 + pattern.changes));
-}
-
 template <class T>
 bool same_pattern(const Operand& y, int64_t item, int64_t other, int64_t num_steps) {
   const T *const a = y.item<T>(item), *const b = y.item<T>(other);
@@ -114,6 +105,21 @@ bool same_pattern(const Operand& y, int64_t item, int64_t other, int64_t num_ste
 template <class T>
 int64_t series_at_once(const Call& call) {
   return kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
+}
+
+// For for_each_pattern: whether a plan is expected to save time where covariances are much of it.
+// An entry of the plan costs about as much as a step of a group of series without it, and with it a
+// step of the means costs a quarter of that. y: its position among the inputs.
+template <class T>
+auto plan_pays(const Call& call, int y) {
+  constexpr int64_t kStepsToSettle = 64;
+  const int64_t lanes = std::min(series_at_once<T>(call), call.batch), num_steps = call.size('T');
+  const bool settles = !covariances_vary(call.inputs + y);
+  return [=](const MissingPattern& pattern, int64_t count) {
+    int64_t entries = num_steps;
+    if (settles) entries = std::min(entries, kStepsToSettle * (1 + pattern.changes));
+    return 4 * entries * lanes <= 3 * num_steps * count;
+  };
 }
 
 // Parts a batch by what is missing. Calls shared(call, plan) for series that go together if

@@ -97,11 +97,7 @@ class MeansGradient {
     const KalmanUpdate<T> update = plan_.step_update(step);
     const T *const h = plan_.observation_matrix(step), *const p = plan_.covariance(step);
     const bool last = step + 1 == call_.size('T');  // the transition leads beyond the data
-    if (last) {
-      set_zero(n_, r_filtered_);
-    } else {
-      undo_prediction(n_, plan_.transition_matrix(step), r_, r_filtered_);
-    }
+    undo_prediction(n_, plan_.transition_matrix(step), r_, r_filtered_);
     // What belongs to the prediction is r's still; r_f becomes r of the step before, r_f + H' u.
     for (int i = 0; i < n_; ++i) weighted_[i] = weight_ * r_[i];
     undo_update(n_, m_, weights(update), h, z, r_filtered_, u_);
@@ -243,13 +239,6 @@ void run_log_likelihood_gradient(const Call& call) {
   const bool low_memory = call.attrs[0] != 0, per_step = call.inputs[0].step_stride != 0;
   if (low_memory || per_step) return add_gradients_of<T, T, Op>(call);
 
-  // An entry of the plan costs about as much as a step of a group of series without it, there and
-  // back, and with it a step of the means costs a quarter of that.
-  const int64_t lanes = std::min(series_at_once<T>(call), call.batch);
-  const auto pays = [&call, lanes](const MissingPattern& pattern, int64_t count) {
-    const int64_t entries = steps_to_compute(call, call.inputs + 1, pattern);
-    return 4 * entries * lanes <= 3 * call.size('T') * count;
-  };
   const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
     add_gradients<T, T, CovarianceForm>(
         part, 3 * means_cost(part), [&](const GradientTarget* targets, auto group) {
@@ -260,7 +249,7 @@ void run_log_likelihood_gradient(const Call& call) {
         });
     CovariancesGradient<T>(part, plan).run();
   };
-  for_each_pattern<T>(call, 1, pays, shared, add_gradients_of<T, T, Op>);
+  for_each_pattern<T>(call, 1, plan_pays<T>(call, 1), shared, add_gradients_of<T, T, Op>);
 }
 
 }  // namespace STATESPACE_ISA

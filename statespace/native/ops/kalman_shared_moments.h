@@ -11,14 +11,6 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// Whether a plan is expected to save time in filter or smoother, where a step of one series costs
-// as much as one of a group of them, and the means alone about a quarter of it.
-template <class T>
-bool moments_pay(const Call& call, const MissingPattern& pattern, int64_t count) {
-  const int64_t width = std::min(series_at_once<T>(call), call.batch);
-  return 4 * steps_to_compute(call, call.inputs, pattern) * width <= 3 * call.size('T') * count;
-}
-
 // Copies what is the same for all series from the first to the others.
 template <class T>
 void copy_to_others(const Call& call, std::initializer_list<int> outputs) {
@@ -130,9 +122,6 @@ void filter_shared_means(const Call& call, const Group<V>& group,
 
 template <class T>
 void run_filter(const Call& call) {
-  const auto pays = [&call](const MissingPattern& pattern, int64_t count) {
-    return moments_pay<T>(call, pattern, count);
-  };
   const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
     using Op = KalmanFilterOp;
     write_filtered_covariances(part, plan);
@@ -140,7 +129,7 @@ void run_filter(const Call& call) {
     for_each_shared_group<T>(part, means_cost(part),
                              [&](auto group) { filter_shared_means(part, group, plan); });
   };
-  for_each_pattern<T>(call, 0, pays, shared, run_series<T, KalmanFilterOp>);
+  for_each_pattern<T>(call, 0, plan_pays<T>(call, 0), shared, run_series<T, KalmanFilterOp>);
 }
 
 // Smoother.
@@ -225,9 +214,6 @@ void smooth_shared_means(const Call& call, const Group<V>& group,
 
 template <class T, bool lag_one>
 void run_smoother(const Call& call) {
-  const auto pays = [&call](const MissingPattern& pattern, int64_t count) {
-    return moments_pay<T>(call, pattern, count);
-  };
   const auto shared = [](const Call& part, const KalmanPlan<T>& plan) {
     using Output = SmootherOutput<lag_one>;
     const T cancellation = write_smoothed_covariances<T, lag_one>(part, plan);
@@ -239,7 +225,8 @@ void run_smoother(const Call& call) {
     for_each_shared_group<T>(part, means_cost(part),
                              [&](auto group) { smooth_shared_means<lag_one>(part, group, plan); });
   };
-  for_each_pattern<T>(call, 0, pays, shared, run_series<T, KalmanSmootherOp<lag_one>>);
+  for_each_pattern<T>(call, 0, plan_pays<T>(call, 0), shared,
+                      run_series<T, KalmanSmootherOp<lag_one>>);
 }
 
 }  // namespace STATESPACE_ISA
