@@ -1,9 +1,9 @@
-// Numbers of twice the precision of double, as unevaluated sums of two of them: for the rare series
-// whose gradient double cannot give. About twenty times as slow.
+// Numbers of twice the precision, as unevaluated sums of two: for what rounding would spoil. About
+// twenty times as slow.
 //
 // Sums and products after T. J. Dekker, A floating-point technique for extending the available
-// precision, Numer. Math. 18 (1971), with D. E. Knuth's branch-free exact sum; they round to about
-// 2^-104 of the result.
+// precision, Numer. Math. 18 (1971), with D. E. Knuth's branch-free exact sum; with doubles they
+// round to about 2^-104 of the result.
 #ifndef STATESPACE_NATIVE_CORE_DOUBLE_DOUBLE_H_
 #define STATESPACE_NATIVE_CORE_DOUBLE_DOUBLE_H_
 
@@ -14,107 +14,154 @@
 namespace statespace {
 namespace STATESPACE_ISA {
 
-struct DoubleDouble {
-  double high = 0, low = 0;
+// V: a number, or a vector of them, as everywhere.
+template <class V>
+struct Doubled {
+  V high = V(), low = V();
 
-  constexpr DoubleDouble() = default;
-  constexpr DoubleDouble(double x) : high(x) {}  // NOLINT: converts as the built-in numbers do
-  constexpr DoubleDouble(double h, double l) : high(h), low(l) {}
-  explicit operator double() const { return high; }
+  constexpr Doubled() = default;
+  constexpr Doubled(const V& x) : high(x) {}  // NOLINT: converts as the built-in numbers do
+  constexpr Doubled(const V& h, const V& l) : high(h), low(l) {}
+  explicit operator double() const { return static_cast<double>(high); }
   explicit operator float() const { return static_cast<float>(high); }
   explicit operator int32_t() const { return static_cast<int32_t>(high); }
+
+  // As the functions of these names in core/simd.h.
+  static Doubled splat(const Doubled<ScalarOf<V>>& x) {
+    namespace isa = statespace::STATESPACE_ISA;
+    return {isa::splat<V>(x.high), isa::splat<V>(x.low)};
+  }
+  static Doubled select(const Mask<V>& mask, const Doubled& yes, const Doubled& no) {
+    namespace isa = statespace::STATESPACE_ISA;
+    return {isa::select<V>(mask, yes.high, no.high), isa::select<V>(mask, yes.low, no.low)};
+  }
+  Doubled<ScalarOf<V>> lane(int i) const { return {get_lane(high, i), get_lane(low, i)}; }
+  void set_lane(int i, const Doubled<ScalarOf<V>>& x) {
+    statespace::STATESPACE_ISA::set_lane(high, i, x.high);
+    statespace::STATESPACE_ISA::set_lane(low, i, x.low);
+  }
 };
+using DoubleDouble = Doubled<double>;
 
 // x + y = sum + error, exactly.
-inline DoubleDouble exact_sum(double x, double y) {
-  const double sum = x + y, y_rounded = sum - x;
+template <class V>
+inline Doubled<V> exact_sum(const V& x, const V& y) {
+  const V sum = x + y, y_rounded = sum - x;
   return {sum, (x - (sum - y_rounded)) + (y - y_rounded)};
 }
 // The same where |x| >= |y|.
-inline DoubleDouble exact_ordered_sum(double x, double y) {
-  const double sum = x + y;
+template <class V>
+inline Doubled<V> exact_ordered_sum(const V& x, const V& y) {
+  const V sum = x + y;
   return {sum, y - (sum - x)};
 }
-inline DoubleDouble exact_product(double x, double y) {
-  const double product = x * y;
+template <class V>
+inline Doubled<V> exact_product(const V& x, const V& y) {
+  const V product = x * y;
 #if defined(__FMA__)
-  return {product, __builtin_fma(x, y, -product)};
+  return {product, mul_add(x, y, V(-product))};
 #else
-  constexpr double kSplit = 134217729.0;  // 2^27 + 1
-  const double x_up = kSplit * x, y_up = kSplit * y;
-  const double x_high = x_up - (x_up - x), y_high = y_up - (y_up - y);
-  const double x_low = x - x_high, y_low = y - y_high;
+  constexpr int kHalf = (Float<ScalarOf<V>>::kMantissaBits + 2) / 2;
+  const V split = splat<V>(ScalarOf<V>((int64_t{1} << kHalf) + 1));
+  const V x_up = split * x, y_up = split * y;
+  const V x_high = x_up - (x_up - x), y_high = y_up - (y_up - y);
+  const V x_low = x - x_high, y_low = y - y_high;
   return {product, ((x_high * y_high - product) + x_high * y_low + x_low * y_high) + x_low * y_low};
 #endif
 }
 
-inline DoubleDouble operator-(const DoubleDouble& x) { return {-x.high, -x.low}; }
-inline DoubleDouble operator+(const DoubleDouble& x, const DoubleDouble& y) {
-  const DoubleDouble high = exact_sum(x.high, y.high), low = exact_sum(x.low, y.low);
-  const DoubleDouble sum = exact_ordered_sum(high.high, high.low + low.high);
-  return exact_ordered_sum(sum.high, sum.low + low.low);
+template <class V>
+inline Doubled<V> operator-(const Doubled<V>& x) {
+  return {-x.high, -x.low};
 }
-inline DoubleDouble operator-(const DoubleDouble& x, const DoubleDouble& y) { return x + -y; }
-inline DoubleDouble operator*(const DoubleDouble& x, const DoubleDouble& y) {
-  const DoubleDouble product = exact_product(x.high, y.high);
-  return exact_ordered_sum(product.high, product.low + (x.high * y.low + x.low * y.high));
+template <class V>
+inline Doubled<V> operator+(const Doubled<V>& x, const Doubled<V>& y) {
+  const Doubled<V> high = exact_sum(x.high, y.high), low = exact_sum(x.low, y.low);
+  const Doubled<V> sum = exact_ordered_sum(high.high, V(high.low + low.high));
+  return exact_ordered_sum(sum.high, V(sum.low + low.low));
 }
-inline DoubleDouble operator/(const DoubleDouble& x, const DoubleDouble& y) {
-  const double first = x.high / y.high;
-  const DoubleDouble rest = x - y * DoubleDouble(first);
-  const double second = rest.high / y.high;
-  const double third = (rest - y * DoubleDouble(second)).high / y.high;
-  return exact_ordered_sum(first, second) + DoubleDouble(third);
+template <class V>
+inline Doubled<V> operator-(const Doubled<V>& x, const Doubled<V>& y) {
+  return x + -y;
+}
+template <class V>
+inline Doubled<V> operator*(const Doubled<V>& x, const Doubled<V>& y) {
+  const Doubled<V> product = exact_product(x.high, y.high);
+  return exact_ordered_sum(product.high, V(product.low + (x.high * y.low + x.low * y.high)));
+}
+template <class V>
+inline Doubled<V> operator/(const Doubled<V>& x, const Doubled<V>& y) {
+  const V first = x.high / y.high;
+  const Doubled<V> rest = x - y * Doubled<V>(first);
+  const V second = rest.high / y.high;
+  const V third = (rest - y * Doubled<V>(second)).high / y.high;
+  return exact_ordered_sum(first, second) + Doubled<V>(third);
 }
 
-inline bool operator==(const DoubleDouble& x, const DoubleDouble& y) {
-  return x.high == y.high && x.low == y.low;
+template <class V>
+inline Mask<V> operator==(const Doubled<V>& x, const Doubled<V>& y) {
+  return mask_and(x.high == y.high, x.low == y.low);
 }
-inline bool operator!=(const DoubleDouble& x, const DoubleDouble& y) { return !(x == y); }
-inline bool operator<(const DoubleDouble& x, const DoubleDouble& y) {
-  return x.high < y.high || (x.high == y.high && x.low < y.low);
+template <class V>
+inline Mask<V> operator!=(const Doubled<V>& x, const Doubled<V>& y) {
+  return mask_not(x == y);
 }
-inline bool operator>(const DoubleDouble& x, const DoubleDouble& y) { return y < x; }
-inline bool operator<=(const DoubleDouble& x, const DoubleDouble& y) {
-  return x < y || (x.high == y.high && x.low == y.low);
+template <class V>
+inline Mask<V> operator<(const Doubled<V>& x, const Doubled<V>& y) {
+  return mask_or(x.high < y.high, mask_and(x.high == y.high, x.low < y.low));
 }
-inline bool operator>=(const DoubleDouble& x, const DoubleDouble& y) { return y <= x; }
+template <class V>
+inline Mask<V> operator>(const Doubled<V>& x, const Doubled<V>& y) {
+  return y < x;
+}
+template <class V>
+inline Mask<V> operator<=(const Doubled<V>& x, const Doubled<V>& y) {
+  return mask_or(x < y, x == y);
+}
+template <class V>
+inline Mask<V> operator>=(const Doubled<V>& x, const Doubled<V>& y) {
+  return y <= x;
+}
 
-template <>
-struct VectorOf<DoubleDouble> {
-  using type = DoubleDouble;
+template <class T>
+struct VectorOf<Doubled<T>> {
+  using type = Doubled<T>;
 };
-template <>
-struct Traits<DoubleDouble> {
-  using Scalar = DoubleDouble;
-  static constexpr int kLanes = 1;
+template <class V>
+struct Traits<Doubled<V>> {
+  using Scalar = Doubled<ScalarOf<V>>;
+  static constexpr int kLanes = Traits<V>::kLanes;
 };
 
-inline DoubleDouble mul_add(const DoubleDouble& a, const DoubleDouble& b, const DoubleDouble& c) {
+template <class V>
+inline Doubled<V> mul_add(const Doubled<V>& a, const Doubled<V>& b, const Doubled<V>& c) {
   return a * b + c;
 }
-template <>
-inline DoubleDouble neg_mul_add(const DoubleDouble& a, const DoubleDouble& b,
-                                const DoubleDouble& c) {
+template <class V>
+inline Doubled<V> neg_mul_add(const Doubled<V>& a, const Doubled<V>& b, const Doubled<V>& c) {
   return c - a * b;
 }
-inline DoubleDouble square_root(const DoubleDouble& x) {
-  const double root = __builtin_sqrt(x.high);
-  if (!(root > 0) || root > std::numeric_limits<double>::max()) return root;
-  const DoubleDouble rest = x - exact_product(root, root);  // one step of Newton's iteration
-  return exact_ordered_sum(root, rest.high / (2 * root));
+template <class V>
+inline Doubled<V> square_root(const Doubled<V>& x) {
+  const V zero = V(), largest = splat<V>(std::numeric_limits<ScalarOf<V>>::max());
+  const V root = square_root(x.high);
+  const Doubled<V> rest = x - exact_product(root, root);  // one step of Newton's iteration
+  const Mask<V> regular = mask_and(root > zero, root <= largest);
+  const V divisor = select<V>(regular, V(root + root), splat<V>(ScalarOf<V>(1)));
+  return exact_ordered_sum(root, select<V>(regular, V(rest.high / divisor), zero));
 }
 
 }  // namespace STATESPACE_ISA
 }  // namespace statespace
 
-template <>
-struct std::numeric_limits<statespace::STATESPACE_ISA::DoubleDouble> {
-  using T = statespace::STATESPACE_ISA::DoubleDouble;
-  static T max() { return std::numeric_limits<double>::max(); }
-  static T epsilon() { return 0x1p-104; }
-  static T infinity() { return std::numeric_limits<double>::infinity(); }
-  static T quiet_NaN() { return std::numeric_limits<double>::quiet_NaN(); }
+template <class T>
+struct std::numeric_limits<statespace::STATESPACE_ISA::Doubled<T>> {
+  using Number = statespace::STATESPACE_ISA::Doubled<T>;
+  using Limits = std::numeric_limits<T>;
+  static Number max() { return Limits::max(); }
+  static Number epsilon() { return Limits::epsilon() * Limits::epsilon(); }
+  static Number infinity() { return Limits::infinity(); }
+  static Number quiet_NaN() { return Limits::quiet_NaN(); }
 };
 
 #endif  // STATESPACE_NATIVE_CORE_DOUBLE_DOUBLE_H_

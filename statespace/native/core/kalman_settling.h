@@ -64,9 +64,14 @@ class Settling {
   // this step and the one before.
   template <class N>
   void advance(N n, const Mask<V>& same, const V* p, V* next) {
+    advance(n, same, V() == V(), p, next);
+  }
+  // may_settle: lanes that do not go on whatever they are.
+  template <class N>
+  void advance(N n, const Mask<V>& same, const Mask<V>& may_settle, const V* p, V* next) {
     settled_ = mask_and(settled_, same);
     if (checkpoint_count_ > 0 && 2 * age() >= checkpoint_count_ && !all_lanes(settled_)) {
-      const Mask<V> near = nearly_equal(n, next, p);
+      const Mask<V> near = mask_and(may_settle, nearly_equal(n, next, p));
       if (any_lane(near)) {
         settled_ = mask_or(settled_, mask_and(near, nearly_equal(n, next, checkpoint_)));
       }

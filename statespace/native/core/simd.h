@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -87,15 +88,23 @@ constexpr int kLanes = Traits<V>::kLanes;
 template <class V>
 using Mask = decltype(V() < V());
 
+// V may also be a class made of several of these, as core/double_double.h has one; it then brings
+// functions of its own.
 template <class V>
 inline V splat(ScalarOf<V> x) {
-  return x - V();  // x - 0 is x, also for x = -0
+  if constexpr (std::is_class_v<V>) {
+    return V::splat(x);
+  } else {
+    return x - V();  // x - 0 is x, also for x = -0
+  }
 }
 
 template <class V>
 inline ScalarOf<V> get_lane(const V& v, int lane) {
   if constexpr (kLanes<V> == 1) {
     return v;
+  } else if constexpr (std::is_class_v<V>) {
+    return v.lane(lane);
   } else {
     return v[lane];
   }
@@ -105,6 +114,8 @@ template <class V>
 inline void set_lane(V& v, int lane, ScalarOf<V> x) {
   if constexpr (kLanes<V> == 1) {
     v = x;
+  } else if constexpr (std::is_class_v<V>) {
+    v.set_lane(lane, x);
   } else {
     v[lane] = x;
   }
@@ -125,14 +136,15 @@ inline V from_bits(const BitsOf<V>& bits) {
 
 template <class V>
 inline V select(const Mask<V>& mask, const V& yes, const V& no) {
+  if constexpr (std::is_class_v<V>) return V::select(mask, yes, no);
 #if defined(__SSE2__) && !defined(__AVX2__)
   // g++ 12 fails on a 64-bit vector condition here.
-  if constexpr (kLanes<V> > 1) {
+  if constexpr (kLanes<V> > 1 && !std::is_class_v<V>) {
     const BitsOf<V> bits = mask;
     return from_bits<V>((to_bits(yes) & bits) | (to_bits(no) & ~bits));
   }
 #endif
-  return mask ? yes : no;
+  if constexpr (!std::is_class_v<V>) return mask ? yes : no;
 }
 
 inline bool mask_and(bool a, bool b) { return a && b; }

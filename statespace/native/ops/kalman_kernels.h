@@ -2,7 +2,7 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
 
-#include "ops/kalman_model.h"
+#include "ops/kalman_settling.h"
 #include "ops/thread_pool.h"
 
 namespace statespace {
@@ -65,10 +65,15 @@ struct CovarianceForm {
 };
 
 // The same, with covariances that settle.
-struct SettlingForm {
-  static constexpr bool kSumsByLanes = false;
+struct SettlingForm : CovarianceForm {
   template <class V, class N, class M>
   using Step = SettlingStep<V, N, M>;
+};
+
+// And exact after a vague start.
+struct SharpForm : CovarianceForm {
+  template <class V, class N, class M>
+  using Step = SharpStep<V, N, M>;
 };
 
 // Runs Op::compute(call, group) over all groups of series.
@@ -101,7 +106,8 @@ struct KalmanLogLikelihoodOp {
       V* const memory = static_cast<V*>(scratch(Run::work_size(call) * sizeof(V)));
       Run run(call, call.inputs, group, n, m, memory);
       LogDensity<V> total;
-      const V info = run.forward([&](int64_t step) {
+      const auto reset = [&] { total = LogDensity<V>(); };
+      const V info = run.forward(reset, [&](int64_t step) {
         if constexpr (per_step) {
           LogDensity<V> density;
           density.add(m, run.update());
@@ -142,7 +148,7 @@ struct SmootherOutput {
 
 // It writes O(n^2) numbers a step, which bounds its speed: it is not unrolled.
 struct KalmanFilterOp {
-  using Form = SettlingForm;
+  using Form = SharpForm;
   enum Output {
     kTotal,
     kFilteredMean,
@@ -157,12 +163,13 @@ struct KalmanFilterOp {
   template <class V>
   static void compute(const Call& call, const Group<V>& group) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
-    using Run = KalmanRun<V, int, int, SettlingStep>;
+    using Run = KalmanRun<V, int, int, SharpStep>;
     V* const memory = static_cast<V*>(scratch((Run::work_size(call) + m * m) * sizeof(V)));
     Run run(call, call.inputs, group, n, m, memory);
     V* const s = memory + Run::work_size(call);
     LogDensity<V> total;
-    const V info = run.forward([&](int64_t step) {
+    const auto reset = [&] { total = LogDensity<V>(); };
+    const V info = run.forward(reset, [&](int64_t step) {
       const KalmanUpdate<V>& update = run.update();
       total.add(m, update);
       for (int i = 0; i < m * m; ++i) s[i] = update.s[i];

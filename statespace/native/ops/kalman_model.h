@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "core/kalman_filter.h"
-#include "core/kalman_settling.h"
 #include "core/sums.h"
 #include "ops/lanes.h"
 
@@ -76,7 +75,8 @@ class LogDensity {
 template <class V, class N, class M>
 class CovarianceStep {
  public:
-  CovarianceStep(const Call& call, const Operand* /*operands*/, N n, M m, V* memory)
+  CovarianceStep(const Call& call, const Operand* /*operands*/, const Group<V>& /*group*/, N n, M m,
+                 V* memory)
       : n_(n),
         m_(m),
         noise_(static_cast<int>(call.size('k'))),
@@ -106,9 +106,12 @@ class CovarianceStep {
   void predict(const KalmanParameters<V>& model, V* a, V* spread) {
     kalman_predict(n_, model, update_.a, update_.p, a, spread, work_);
   }
-  // The two halves of each.
-  void update_covariance(const KalmanParameters<V>& model, const V* y, const V* spread) {
+  // The two halves of each. revise(update) may change the covariances.
+  template <class Revise>
+  void update_covariance(const KalmanParameters<V>& model, const V* y, const V* spread,
+                         Revise&& revise) {
     kalman_update_covariance(n_, m_, model, y, spread, update_);
+    revise(update_);
     covariance_ok_ = update_.ok;
   }
   void update_mean(const KalmanParameters<V>& model, const V* y, const V* a) {
@@ -123,6 +126,8 @@ class CovarianceStep {
     kalman_predict_covariance(n_, model, update_.p, spread, work_);
   }
   const KalmanUpdate<V>& result() const { return update_; }
+  // Whether, with what the latest update has shown, the filter is to begin again.
+  bool begins_again() const { return false; }
 
  private:
   N n_;
@@ -131,76 +136,6 @@ class CovarianceStep {
   int noise_, observation_noise_, initial_noise_;
   KalmanUpdate<V> update_;
   V* work_;
-};
-
-// Whether what the covariances depend on varies by step, but for what is missing. operands: y and
-// the model's parameters.
-inline bool covariances_vary(const Operand* operands) {
-  for (ModelOperand i : {kF, kG, kH, kC}) {
-    if (operands[i].step_stride != 0) return true;
-  }
-  return false;
-}
-
-// CovarianceStep where covariances that settle are not computed again.
-template <class V, class N, class M>
-class SettlingStep {
- public:
-  SettlingStep(const Call& call, const Operand* operands, N n, M m, V* memory)
-      : n_(n),
-        m_(m),
-        varies_(covariances_vary(operands)),
-        step_(call, operands, n, m, memory),
-        next_(memory + step_.work_size(call)),
-        settling_(next_ + n * n) {}
-  static int64_t work_size(const Call& call) {
-    const int64_t n = call.size('n');
-    return CovarianceStep<V, N, M>::work_size(call) + 2 * n * n;
-  }
-
-  void start(const V* initial_scale, V* spread) { step_.start(initial_scale, spread); }
-  void prepare_transition_noise(const KalmanParameters<V>& model) {
-    step_.prepare_transition_noise(model);
-  }
-  void prepare_observation_noise(const KalmanParameters<V>& model) {
-    step_.prepare_observation_noise(model);
-  }
-  STATESPACE_ALWAYS_INLINE void update(const KalmanParameters<V>& model, const V* y, const V* a,
-                                       const V* spread) {
-    if (!first_ && !varies_) {
-      same_ = same_pattern(m_, y, result().observed);
-      repeated_ = settling_.repeats(same_);
-    }
-    first_ = false;
-    if (!repeated_) step_.update_covariance(model, y, spread);
-    step_.update_mean(model, y, a);
-  }
-  STATESPACE_ALWAYS_INLINE void predict(const KalmanParameters<V>& model, V* a, V* spread) {
-    step_.predict_mean(model, a);
-    if (repeated_) return settling_.count(n_, spread);
-    if (varies_) return step_.predict_covariance(model, spread);
-    step_.predict_covariance(model, next_);
-    settling_.advance(n_, same_, spread, next_);
-    for (int i = 0; i < n_ * n_; ++i) spread[i] = next_[i];
-  }
-  const KalmanUpdate<V>& result() const { return step_.result(); }
-
-  // The lanes in which the covariances of the latest update are those of the one before.
-  Mask<V> repeated_lanes() const { return settling_.repeated_lanes(same_); }
-  // From now on, on the way back, every update is computed.
-  void compute_every_step() {
-    varies_ = true;
-    repeated_ = false;
-  }
-
- private:
-  N n_;
-  M m_;
-  bool varies_, first_ = true, repeated_ = false;
-  Mask<V> same_ = V() != V();  // where just the same is missing as in the step before
-  CovarianceStep<V, N, M> step_;
-  V* next_;
-  Settling<V> settling_;
 };
 
 // What is wanted of a step's transition noise: on the way back never its covariance.
@@ -220,7 +155,7 @@ class KalmanRun {
         num_steps_(call.size('T')),
         operands_(operands),
         group_(group),
-        step_(call, operands, n, m, memory) {
+        step_(call, operands, group, n, m, memory) {
     memory = place(model_, memory + step_.work_size(call), n, m, noise_, observation_noise_);
     memory = place(model_.f_pattern, memory, n, n);
     memory = place(model_.f_transpose_pattern, memory, n, n);
@@ -241,11 +176,26 @@ class KalmanRun {
   // number: 0, or 1 + the step that failed.
   template <class OnUpdate>
   V forward(OnUpdate&& on_update) {
+    return forward([] {}, on_update);
+  }
+  // The same in a form that may begin again: calls on_start() before the first step.
+  template <class OnStart, class OnUpdate>
+  V forward(OnStart&& on_start, OnUpdate&& on_update) {
     V info = V();
-    load_start(a_, spread_);
+    const auto begin = [&] {
+      info = V();
+      load_start(a_, spread_);
+      on_start();
+    };
+    begin();
     for (int64_t step = 0; step < num_steps_; ++step) {
       load_step(step, step == 0);
       step_.update(model_, y_, a_, spread_);
+      if (step_.begins_again()) {
+        begin();
+        step = -1;
+        continue;
+      }
       const Mask<V> first_failure = mask_and(mask_not(update().ok), info == V());
       info = select<V>(first_failure, splat<V>(static_cast<ScalarOf<V>>(step + 1)), info);
       on_update(step);

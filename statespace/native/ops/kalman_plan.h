@@ -12,7 +12,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "ops/kalman_model.h"
+#include "ops/kalman_settling.h"
 #include "ops/thread_pool.h"
 
 namespace statespace {
@@ -26,38 +26,66 @@ class KalmanPlan {
  public:
   KalmanPlan(int n, int m) : n_(n), m_(m) {}
 
-  // Runs the covariances of series `item`; operands: y and the model's parameters. Returns false
-  // where a step fails or memory would not suffice; the plan is then unusable. Uses scratch().
-  bool make(const Call& call, const Operand* operands, int64_t item) {
+  // Runs the covariances of series `item`; operands: y and the model's parameters; sharp: as in
+  // SettlingStepOf. Returns false where a step fails or memory would not suffice; the plan is then
+  // unusable. Uses scratch().
+  bool make(const Call& call, const Operand* operands, int64_t item, bool sharp) {
     using Run = KalmanRun<T, int, int>;
+    const Group<T> series = {item, 1};
     const int64_t num_steps = call.size('T'), square = int64_t{n_} * n_;
-    const int64_t size = Run::work_size(call) + n_ + 4 * square;
+    const int64_t size = Run::work_size(call) + VagueStart<T>::work_size(call) + n_ + 4 * square;
     T* memory = static_cast<T*>(scratch(size * sizeof(T)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
-    Run run(call, operands, Group<T>{item, 1}, n_, m_, take(Run::work_size(call)));
+    Run run(call, operands, series, n_, m_, take(Run::work_size(call)));
+    VagueStart<T> start(call, operands, series, take(VagueStart<T>::work_size(call)));
     T *const mean = take(n_), *const p = take(square), *const work = take(square);
-    T* const next = take(square);
-    Settling<T> settling(take(square));
+    T *const next = take(square), *const checkpoint = take(square);
+    Settling<T> settling(checkpoint);
     varies_ = covariances_vary(operands);
     entry_of_step_.resize(num_steps);
-    run.load_start(mean, p);
+    const auto begin = [&] {
+      entries_.clear();
+      matrices_.clear();
+      num_entries_ = 0;
+      normaliser_ = LogNormaliser<T>();
+      settling = Settling<T>(checkpoint);
+      run.load_start(mean, p);
+      if (sharp) start.begin();
+    };
+    begin();
     for (int64_t step = 0; step < num_steps; ++step) {
       run.load_data(step);
-      const bool same = step > 0 && same_pattern(m_, run.data(), update(num_entries_ - 1).observed);
-      if (varies_ || !settling.repeats(same)) {
+      const bool same = step > 0 && same_pattern(m_, run.data(), last_update().observed);
+      const bool repeats = !varies_ && settling.repeats(same);
+      KalmanUpdate<T> own;
+      if (repeats) {
+        own = last_update();
+        if (sharp) start.watch(run.model().r, own);
+      } else {
         if (step == 0 || varies_) {
           run.load_parameters(step, step == 0);
           add_matrices(run.model());
         }
-        if (!add_entry(run.model(), run.data(), p)) return false;
-        kalman_predict_covariance(n_, run.model(), update(num_entries_ - 1).p, next, work);
-        if (!varies_) settling.advance(n_, same, p, next);
-        std::copy_n(next, square, p);
-      } else {
+        if (!has_room()) return false;
+        own = add_entry(run.model(), run.data(), p);
+        if (sharp) start.revise(run.model().r, own);
+      }
+      if (start.begins_again()) {
+        begin();
+        step = -1;
+        continue;
+      }
+      if (repeats) {
         settling.count(n_, p);
+      } else {
+        if (!own.ok) return false;
+        kalman_predict_covariance(n_, run.model(), own.p, next, work);
+        if (sharp) start.revise_prediction(next);
+        if (!varies_) settling.advance(n_, same, !start.wide(), p, next);
+        std::copy_n(next, square, p);
       }
       entry_of_step_[step] = num_entries_ - 1;
-      normaliser_.add(m_, update(num_entries_ - 1));
+      normaliser_.add(m_, own);
     }
     log_root_ = normaliser_.log_root();
     return true;
@@ -93,14 +121,18 @@ class KalmanPlan {
     return x;
   }
 
-  bool add_entry(const KalmanParameters<T>& model, const T* y, const T* p) {
-    const size_t size = entries_.size() + entry_size();
-    if ((size + matrices_.size()) * sizeof(T) > kMostPlanBytes) return false;
-    entries_.resize(size);
+  KalmanUpdate<T> last_update() const { return update(num_entries_ - 1); }
+
+  bool has_room() const {
+    const size_t size = entries_.size() + static_cast<size_t>(entry_size()) + matrices_.size();
+    return size * sizeof(T) <= kMostPlanBytes;
+  }
+  KalmanUpdate<T> add_entry(const KalmanParameters<T>& model, const T* y, const T* p) {
+    entries_.resize(entries_.size() + entry_size());
     std::copy_n(p, n_ * n_, predicted(num_entries_));
     KalmanUpdate<T> x = update(num_entries_++);
     kalman_update_covariance(n_, m_, model, y, p, x);
-    return x.ok;
+    return x;
   }
 
   // H's rows of components that are never observed may hold anything, and so may the transition

@@ -124,8 +124,8 @@ auto plan_pays(const Call& call, int y) {
 
 // Parts a batch by what is missing. Calls shared(call, plan) for series that go together if
 // pays(pattern, their number), and rest(call) for all others, if there are any. y: its position
-// among the inputs.
-template <class T, class Pays, class Shared, class Rest>
+// among the inputs; sharp: as in SettlingStepOf.
+template <class T, bool sharp, class Pays, class Shared, class Rest>
 void for_each_pattern(const Call& call, int y, Pays&& pays, Shared&& shared, Rest&& rest) {
   const Operand* const operands = call.inputs + y;
   const int64_t num_steps = call.size('T');
@@ -148,7 +148,7 @@ void for_each_pattern(const Call& call, int y, Pays&& pays, Shared&& shared, Res
     }
     const int64_t count = static_cast<int64_t>(bucket.size());
     KalmanPlan<T> plan(static_cast<int>(call.size('n')), static_cast<int>(call.size('m')));
-    if (pays(patterns[begin], count) && plan.make(call, operands, bucket[0])) {
+    if (pays(patterns[begin], count) && plan.make(call, operands, bucket[0], sharp)) {
       if (count == call.batch) return shared(call, plan);
       const PartialCall part(call, bucket.data(), count);
       shared(part.call(), plan);
@@ -308,9 +308,9 @@ void run_log_likelihood(const Call& call) {
     for_each_shared_group<T>(part, means_cost(part),
                              [&](auto group) { shared_log_likelihood(part, group, plan); });
   };
-  if (!pays({}, call.batch)) return run_series<T, KalmanLogLikelihoodOp<false, SettlingForm>>(call);
-  for_each_pattern<T>(call, 0, pays, shared,
-                      run_series<T, KalmanLogLikelihoodOp<false, SettlingForm>>);
+  if (!pays({}, call.batch)) return run_series<T, KalmanLogLikelihoodOp<false, SharpForm>>(call);
+  for_each_pattern<T, true>(call, 0, pays, shared,
+                            run_series<T, KalmanLogLikelihoodOp<false, SharpForm>>);
 }
 
 }  // namespace STATESPACE_ISA

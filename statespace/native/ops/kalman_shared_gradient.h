@@ -249,7 +249,7 @@ void run_log_likelihood_gradient(const Call& call) {
         });
     CovariancesGradient<T>(part, plan).run();
   };
-  for_each_pattern<T>(call, 1, plan_pays<T>(call, 1), shared, add_gradients_of<T, T, Op>);
+  for_each_pattern<T, false>(call, 1, plan_pays<T>(call, 1), shared, add_gradients_of<T, T, Op>);
 }
 
 }  // namespace STATESPACE_ISA

@@ -129,7 +129,7 @@ void run_filter(const Call& call) {
     for_each_shared_group<T>(part, means_cost(part),
                              [&](auto group) { filter_shared_means(part, group, plan); });
   };
-  for_each_pattern<T>(call, 0, plan_pays<T>(call, 0), shared, run_series<T, KalmanFilterOp>);
+  for_each_pattern<T, true>(call, 0, plan_pays<T>(call, 0), shared, run_series<T, KalmanFilterOp>);
 }
 
 // Smoother.
@@ -225,8 +225,8 @@ void run_smoother(const Call& call) {
     for_each_shared_group<T>(part, means_cost(part),
                              [&](auto group) { smooth_shared_means<lag_one>(part, group, plan); });
   };
-  for_each_pattern<T>(call, 0, plan_pays<T>(call, 0), shared,
-                      run_series<T, KalmanSmootherOp<lag_one>>);
+  for_each_pattern<T, false>(call, 0, plan_pays<T>(call, 0), shared,
+                             run_series<T, KalmanSmootherOp<lag_one>>);
 }
 
 }  // namespace STATESPACE_ISA

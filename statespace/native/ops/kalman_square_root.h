@@ -24,7 +24,8 @@ inline SquareRootSizes square_root_sizes(const Call& call) {
 template <class V, class N, class M>
 class SquareRootStep {
  public:
-  SquareRootStep(const Call& call, const Operand* /*operands*/, N n, M m, V* memory)
+  SquareRootStep(const Call& call, const Operand* /*operands*/, const Group<V>& /*group*/, N n, M m,
+                 V* memory)
       : n_(n),
         m_(m),
         sizes_(square_root_sizes(call)),
@@ -58,6 +59,7 @@ class SquareRootStep {
     square_root_predict(n_, sizes_, model, update_, a, spread, reflectors_);
   }
   const SquareRootUpdate<V>& result() const { return update_; }
+  bool begins_again() const { return false; }
   const SquareRootSizes& sizes() const { return sizes_; }
   // Of the latest prediction, and of the initial scale.
   V* reflectors() const { return reflectors_; }

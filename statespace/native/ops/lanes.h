@@ -85,14 +85,16 @@ inline void load(const Operand& operand, const Group<V>& group, int64_t step, V*
     if (operand.dtype == STATESPACE_FLOAT32) return load_as<float>(operand, group, step, dst);
     return load_as<double>(operand, group, step, dst);
   }
-  const T* src[kLanes<V>];
-  locate(operand, group, step * operand.step_stride, src);
-  bool same = operand.offsets != nullptr || operand.item_stride == 0;
-  for (int lane = 1; same && lane < kLanes<V>; ++lane) same = src[lane] == src[0];
-  if (same) {
-    for (int64_t i = 0; i < operand.core_size; ++i) dst[i] = splat<V>(src[0][i]);
-  } else {
-    gather(src, operand.core_size, dst);
+  if constexpr (!std::is_class_v<V>) {
+    const T* src[kLanes<V>];
+    locate(operand, group, step * operand.step_stride, src);
+    bool same = operand.offsets != nullptr || operand.item_stride == 0;
+    for (int lane = 1; same && lane < kLanes<V>; ++lane) same = src[lane] == src[0];
+    if (same) {
+      for (int64_t i = 0; i < operand.core_size; ++i) dst[i] = splat<V>(src[0][i]);
+    } else {
+      gather(src, operand.core_size, dst);
+    }
   }
 }
 

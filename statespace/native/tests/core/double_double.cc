@@ -2,6 +2,7 @@
 #include "core/double_double.h"
 
 #include <cmath>
+#include <iterator>
 
 #include "tests/check.h"
 
@@ -44,6 +45,40 @@ void check_arithmetic(Random& random) {
   CHECK(x == x && !(x != x) && x - x == DoubleDouble());
 }
 
+// Every lane as if it were alone.
+template <class T>
+void check_lanes(Random& random) {
+  using V = Vector<T>;
+  using Lanes = Doubled<V>;
+  Lanes x, y, z;
+  for (int i = 0; i < kLanes<V>; ++i) {
+    for (Lanes* each : {&x, &y, &z}) {
+      const DoubleDouble number = any_number(random);
+      set_lane(*each, i, {static_cast<T>(number.high), static_cast<T>(number.low)});
+    }
+  }
+  const Lanes results[] = {x + y,
+                           x - y,
+                           x * y,
+                           x / y,
+                           mul_add(x, y, z),
+                           neg_mul_add(x, y, z),
+                           square_root(x),
+                           select<Lanes>(x < y, x, y),
+                           splat<Lanes>(get_lane(z, 0))};
+  for (int i = 0; i < kLanes<V>; ++i) {
+    const Doubled<T> a = get_lane(x, i), b = get_lane(y, i), c = get_lane(z, i);
+    const Doubled<T> expected[] = {
+        a + b,          a - b,         a * b,         a / b, mul_add(a, b, c), neg_mul_add(a, b, c),
+        square_root(a), a < b ? a : b, get_lane(z, 0)};
+    for (size_t k = 0; k < std::size(expected); ++k) {
+      const Doubled<T> lane = get_lane(results[k], i);
+      const bool both_fail = lane.high != lane.high && expected[k].high != expected[k].high;
+      CHECK(both_fail || lane == expected[k]);
+    }
+  }
+}
+
 // What a difference of two doubles loses, this keeps.
 void check_cancellation() {
   const DoubleDouble one = 1, small = 0x1p-70;
@@ -65,6 +100,10 @@ int main() {
   if (processor_lacks_instructions()) return kSkipped;
   Random random(1);
   for (int i = 0; i < 20000; ++i) check_arithmetic(random);
+  for (int i = 0; i < 2000; ++i) {
+    check_lanes<double>(random);
+    check_lanes<float>(random);
+  }
   check_cancellation();
   check_not_finite();
 }
