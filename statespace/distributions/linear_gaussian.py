@@ -35,7 +35,7 @@ class ForwardFilterResult(NamedTuple):
     observation_covs: tf.Tensor  # [..., T, m, m]
 
 
-class LinearGaussianStateSpaceModel(tfd.Distribution):
+class LinearGaussianStateSpaceModel(tfd.AutoCompositeTensorDistribution):
     """The distribution of a series that a linear-Gaussian state-space model emits.
 
     A drop-in for ``tfp.distributions.LinearGaussianStateSpaceModel``: the same arguments, methods,
@@ -75,7 +75,8 @@ class LinearGaussianStateSpaceModel(tfd.Distribution):
       allow_nan_stats: as for every distribution of TensorFlow Probability.
       name: of the operations.
 
-    Variables are read whenever a method is called, so gradients flow to them.
+    Variables are read whenever a method is called, so gradients flow to them. A model is a
+    composite tensor: ``tf.function`` and ``tf.while_loop`` take and return it.
 
     Raises:
       ValueError: an argument has the wrong type, or shapes or dtypes do not fit.

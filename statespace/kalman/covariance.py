@@ -7,7 +7,7 @@ from statespace.kalman import reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.score import register_score
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.differentiation import reference_vjp, vectorizable_vjp
 
 
 def _log_likelihood(*inputs, low_memory=False):
@@ -53,7 +53,7 @@ register_score("StatespaceKalmanLogLikelihood", "statespace_kalman_log_likelihoo
 
 @tf.RegisterGradient("StatespaceKalmanLogLikelihoodGrad")
 def _gradient_of_gradient(op, *cotangents):
-    return reference_vjp(reference.log_likelihood_gradient_reference, op.inputs, cotangents)
+    return vectorizable_vjp(op, reference.log_likelihood_gradient_reference, cotangents)
 
 
 @tf.RegisterGradient("StatespaceKalmanFilter")
@@ -120,4 +120,4 @@ def _second_derivative(moments, count, op, cotangents):
 
         return reference_vjp(results, inputs[count:], inputs[:count])
 
-    return reference_vjp(gradient, op.inputs, cotangents)
+    return vectorizable_vjp(op, gradient, cotangents)

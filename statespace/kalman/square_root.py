@@ -16,7 +16,7 @@ from statespace.kalman import covariance, reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.score import register_score
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.differentiation import vectorizable_vjp
 from statespace.linalg_ops.failure import spoil
 
 
@@ -82,12 +82,12 @@ register_score(
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootLogLikelihoodGrad")
 def _gradient_of_gradient(op, *cotangents):
-    return reference_vjp(_gradient_reference, op.inputs, cotangents)
+    return vectorizable_vjp(op, _gradient_reference, cotangents)
 
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootFilter")
 def _gradient_filter(op, *cotangents):
-    return reference_vjp(_filter_reference, op.inputs, cotangents)
+    return vectorizable_vjp(op, _filter_reference, cotangents)
 
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootSmoother")

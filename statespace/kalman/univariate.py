@@ -7,7 +7,7 @@ from statespace.kalman import covariance, univariate_reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.score import register_score
-from statespace.linalg_ops.differentiation import reference_vjp
+from statespace.linalg_ops.differentiation import vectorizable_vjp
 from statespace.ssm import PARAMETERS
 
 
@@ -61,12 +61,7 @@ register_score(
 
 @tf.RegisterGradient("StatespaceKalmanUnivariateLogLikelihoodGrad")
 def _gradient_of_gradient(op, *cotangents):
-    *inputs, diffuse = op.inputs
-
-    def gradient(*inputs):
-        return univariate_reference.log_likelihood_gradient(*inputs, diffuse)
-
-    return [*reference_vjp(gradient, inputs, cotangents), None]
+    return _through_reference(op, univariate_reference.log_likelihood_gradient, cotangents)
 
 
 @tf.RegisterGradient("StatespaceKalmanUnivariateFilter")
@@ -93,4 +88,12 @@ def _gradient(proper_start, reference, op, cotangents):
     if flags is not None and not flags.any():
         *moments, _, _ = covariance.filled(cotangents, op.outputs)  # info, diffuse observations
         return [*proper_start(moments, inputs), None]
-    return [*reference_vjp(lambda *x: reference(*x, diffuse), inputs, cotangents), None]
+    return _through_reference(op, reference, cotangents)
+
+
+def _through_reference(op, reference, cotangents):
+    def function(*inputs):
+        *inputs, diffuse = inputs
+        return reference(*inputs, tf.stop_gradient(diffuse))
+
+    return [*vectorizable_vjp(op, function, cotangents)[:-1], None]

@@ -8,6 +8,7 @@ from tensorflow.python.eager import record
 
 from statespace import native
 from statespace.linalg_ops.arguments import broadcast_batches
+from statespace.native import vectorize
 
 
 def custom_rule(function: Callable) -> Callable:
@@ -65,6 +66,54 @@ def reference_vjp(
         output_gradients=[cotangent for _, cotangent in used],
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
+
+
+def vectorizable_vjp(
+    op, function: Callable, cotangents: Sequence[tf.Tensor | None]
+) -> list[tf.Tensor]:
+    """``reference_vjp`` for a compiled op, which ``tf.vectorized_map`` converts as it does the op.
+
+    So ``jacobian`` of a gradient takes all rows of a Hessian at once, and the same goes for any
+    further derivative, however the reference computes it.
+
+    Args:
+      op: the op, as the function registered for its gradient gets it; the ranks are known.
+      function: the same computation in TensorFlow, for inputs with any batch axes.
+      cotangents: as for ``reference_vjp``.
+    """
+    core_ranks = native.input_ranks(op.type)
+    ranks = [x.shape.rank for x in op.inputs]
+    batch_rank = max(0, *(x - core for x, core in zip(ranks, core_ranks, strict=True)))
+    used, used_ranks = [], []
+    for x, y, like in zip(cotangents, op.outputs, native.output_likes(op.type), strict=True):
+        if y.dtype.is_floating:
+            used.append(tf.zeros_like(y) if x is None else x)
+            used_ranks.append(core_ranks[like] if like >= 0 else y.shape.rank - batch_rank)
+
+    def floating(*inputs):
+        return [x for x in tf.nest.flatten(function(*inputs)) if x.dtype.is_floating]
+
+    return _vectorizable_vjp(floating, op.inputs, used, [*core_ranks, *used_ranks])
+
+
+def _vectorizable_vjp(function, inputs, cotangents, core_ranks):
+    """``core_ranks``: of the inputs, then of the cotangents."""
+    if tf.executing_eagerly():
+        return reference_vjp(function, inputs, cotangents)
+    count = len(inputs)
+
+    def vjp(*operands):
+        return reference_vjp(function, operands[:count], operands[count:])
+
+    @tf.custom_gradient
+    def rule(*operands):
+        def gradient(*further):
+            return _vectorizable_vjp(vjp, operands, further, [*core_ranks, *core_ranks[:count]])
+
+        likes = range(count)
+        return vectorize.call_as_op(vjp, operands, core_ranks, likes, batched=rule), gradient
+
+    return rule(*inputs, *cotangents)
 
 
 def op_vjp(op, function: Callable, cotangents: Sequence[tf.Tensor | None]) -> list[tf.Tensor]:

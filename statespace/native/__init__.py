@@ -129,9 +129,20 @@ def _api() -> _Api:
 @functools.cache
 def input_ranks(op: str) -> tuple[int, ...]:
     """The number of core axes of each input of an op, by its name."""
-    table = api()
-    entry = next(x for x in table.ops[: table.num_ops] if x.name.decode() == op)
+    entry = _entry(op)
     return tuple(entry.input_ranks[: entry.num_inputs])
+
+
+@functools.cache
+def output_likes(op: str) -> tuple[int, ...]:
+    """For each output of an op the input whose very shape it has, or -1."""
+    entry = _entry(op)
+    return tuple(entry.output_likes[: entry.num_outputs])
+
+
+def _entry(op):
+    table = api()
+    return next(x for x in table.ops[: table.num_ops] if x.name.decode() == op)
 
 
 def failure() -> str | None:

@@ -4,10 +4,13 @@ An op takes any number of batch axes, so the iterations of a loop are one batch 
 all others.
 """
 
+import functools
 import re
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 from tensorflow.python.ops.parallel_for import pfor
 
 
@@ -45,21 +48,59 @@ def _describe(entry):
 
 def _register(description, ops):
     @pfor.RegisterPFor(description.name)
-    def _convert(pfor_input):
+    def _convert_op(pfor_input):
         # Such an output is summed over the batch axes its input lacks. The loop's is no such axis.
         pfor_input.stack_inputs([like for like in description.likes if like >= 0])
-        added = _axes_to_add(pfor_input, description.input_ranks)
-        inputs = [
-            _insert_ones(x.t, count) if x.is_stacked else x.t
-            for x, count in zip(pfor_input.inputs, added, strict=True)
-        ]
         attrs = {name: pfor_input.get_attr(name) for name in description.attrs}
-        outputs = getattr(ops, description.wrapper)(*inputs, **attrs)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)  # a lone one comes bare
-        return [
-            pfor.wrap(x if like < 0 else _remove_ones(x, added[like]), True)
-            for x, like in zip(outputs, description.likes, strict=True)
-        ]
+        run = functools.partial(getattr(ops, description.wrapper), **attrs)
+        return _convert(pfor_input, run, description.input_ranks, description.likes)
+
+
+def call_as_op(
+    function: Callable[..., list[tf.Tensor]],
+    inputs: Sequence[tf.Tensor],
+    input_ranks: Sequence[int],
+    likes: Sequence[int],
+    batched: Callable[..., list[tf.Tensor]],
+) -> list[tf.Tensor]:
+    """``function(*inputs)`` as one op of the graph being built, converted as compiled ops are.
+
+    TensorFlow, which cannot vectorise the second derivative of a loop, then need not look at what
+    the function does: it runs once, with a batch axis more. No tape sees the op.
+
+    Args:
+      function: maps tensors to a list of tensors, for any number of batch axes.
+      inputs: its arguments.
+      input_ranks: for each input its number of core axes, as in the table of ops.
+      likes: for each output the input whose very shape it has, or -1.
+      batched: what to call for all iterations at once: the function, with its gradient.
+    """
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in inputs]
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+    with record.stop_recording():  # else it has what its gradient needs for further outputs
+        outputs = concrete(*inputs)
+
+    def convert(pfor_input):
+        pfor_input.stack_inputs()  # cotangents must have the very shapes of what they belong to
+        return _convert(pfor_input, batched, input_ranks, likes)
+
+    outputs[0].op.pfor_converter = convert  # takes precedence over that of its type
+    return outputs
+
+
+def _convert(pfor_input, function, input_ranks, likes):
+    """Runs ``function`` on the inputs of all iterations, with their axis left of the batch axes."""
+    added = _axes_to_add(pfor_input, input_ranks)
+    inputs = [
+        _insert_ones(x.t, count) if x.is_stacked else x.t
+        for x, count in zip(pfor_input.inputs, added, strict=True)
+    ]
+    outputs = function(*inputs)
+    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]  # a lone one comes bare
+    return [
+        pfor.wrap(x if like < 0 else _remove_ones(x, added[like]), True)
+        for x, like in zip(outputs, likes, strict=True)
+    ]
 
 
 def _axes_to_add(pfor_input, core_ranks):
