@@ -4,6 +4,8 @@ import tensorflow as tf
 
 from statespace import native
 
+_MATRICES = (1, 3)  # positions of the transition and the observation matrix among the inputs
+
 
 def register_score(op_name: str, wrapper: str) -> None:
     """Registers the gradients of a form's two log-likelihood ops.
@@ -16,8 +18,19 @@ def register_score(op_name: str, wrapper: str) -> None:
 
     def score(weights, op):
         run = getattr(native.library(), wrapper)
-        gradient = run(weights, *op.inputs, low_memory=op.get_attr("low_memory"))
-        return [*gradient, *[None] * (len(op.inputs) - len(gradient))]
+        # A tape says what it does not follow; matrices that are known save a third of the work.
+        constant = set(_MATRICES) <= set(getattr(op, "skip_input_indices", None) or ())
+        gradient = run(
+            weights,
+            *op.inputs,
+            low_memory=op.get_attr("low_memory"),
+            constant_matrices=constant,
+        )
+        gradient = [*gradient, *[None] * (len(op.inputs) - len(gradient))]
+        if constant:
+            for i in _MATRICES:
+                gradient[i] = None
+        return gradient
 
     @tf.RegisterGradient(op_name)
     def _gradient(op, cotangent, *_):

@@ -49,7 +49,8 @@ inline void kalman_gain(N n, M m, const Update& update, V* gain, V* weight) {
   unwhiten<V>(Fixed<1>(), m, update, update.z, weight);
 }
 
-// Cotangents of one step's parameters and data; each entry is added to.
+// Cotangents of one step's parameters and data; each entry is added to. f and h may be null: they
+// are then not wanted.
 template <class V>
 struct KalmanCotangents {
   V* y;  // [m]
@@ -126,16 +127,18 @@ inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& mo
   const V two = splat<V>(ScalarOf<V>(2));
   const V* const zero = nullptr;
   congruence(model.f_transpose_pattern, n, model.f_transpose, model.f, cov, zero, work, n_filtered);
-  for (int i = 0; i < n * n; ++i) work[i] = two * work[i];  // 2 N F
-  multiply<Into::kAdd>(n, n, n, rows<V>(work, n), rows(filtered_covariance, n), bar.f);
-  for (int i = 0; i < n * n; ++i) work[i] = two * cov[i];
-  multiply<Into::kAdd>(n, noise, n, rows<V>(work, n), rows<V>(model.g, noise), bar.g);
-  for (int i = 0; i < n; ++i) {
-    bar.b[i] = bar.b[i] + r[i];
-    for (int j = 0; j < n; ++j) {
-      bar.f[i * n + j] = mul_add(r[i], filtered_mean[j], bar.f[i * n + j]);
+  if (bar.f != nullptr) {
+    for (int i = 0; i < n * n; ++i) work[i] = two * work[i];  // 2 N F
+    multiply<Into::kAdd>(n, n, n, rows<V>(work, n), rows(filtered_covariance, n), bar.f);
+    for (int i = 0; i < n; ++i) {
+      for (int j = 0; j < n; ++j) {
+        bar.f[i * n + j] = mul_add(r[i], filtered_mean[j], bar.f[i * n + j]);
+      }
     }
   }
+  for (int i = 0; i < n * n; ++i) work[i] = two * cov[i];
+  multiply<Into::kAdd>(n, noise, n, rows<V>(work, n), rows<V>(model.g, noise), bar.g);
+  for (int i = 0; i < n; ++i) bar.b[i] = bar.b[i] + r[i];
   undo_prediction(n, model.f, r, r_filtered);
 }
 
@@ -198,13 +201,15 @@ inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
 
   // 3. Observation. k_n becomes S_bar H, then S_bar H + Z.
   multiply(m, n, m, rows<V>(s_bar, m), rows<V>(model.h, n), k_n);
-  for (int i = 0; i < m * n; ++i) {
-    cross[i] = cross[i] + k_n[i];
-    k_n[i] = k_n[i] + cross[i];
+  for (int i = 0; i < m * n; ++i) cross[i] = cross[i] + k_n[i];
+  if (bar.h != nullptr) {
+    for (int i = 0; i < m * n; ++i) k_n[i] = k_n[i] + cross[i];
+    multiply<Into::kAdd>(m, n, n, rows<V>(k_n, n), rows(p, n), bar.h);
+    for (int i = 0; i < m; ++i) {
+      for (int j = 0; j < n; ++j) bar.h[i * n + j] = mul_add(u[i], a[j], bar.h[i * n + j]);
+    }
   }
-  multiply<Into::kAdd>(m, n, n, rows<V>(k_n, n), rows(p, n), bar.h);
   for (int i = 0; i < m; ++i) {
-    for (int j = 0; j < n; ++j) bar.h[i * n + j] = mul_add(u[i], a[j], bar.h[i * n + j]);
     for (int j = 0; j < observation_noise; ++j) {
       V sum = V();
       for (int k = 0; k < m; ++k) {

@@ -71,14 +71,14 @@ inline V* place(KalmanUpdate<V>& x, V* memory, int64_t n, int64_t m) {
 
 // The lower triangle of Q = G G' or R = C C'.
 template <class V, class N>
-inline void noise_covariance(N n, int columns, const V* scale, V* covariance) {
+STATESPACE_ALWAYS_INLINE void noise_covariance(N n, int columns, const V* scale, V* covariance) {
   multiply<Into::kSet, Part::kLower>(n, n, columns, rows(scale, columns),
                                      transposed(scale, columns), covariance);
 }
 
 // x += A' y for A[k, n], which may be the same in all lanes of y.
 template <class V, class A, class N, class K>
-inline void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
+STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
   if constexpr (kLanes<V> == 1) {
     multiply<Into::kAdd>(Fixed<1>(), n, k, rows(y, k), rows(a, n), x);
   } else {
@@ -92,7 +92,8 @@ inline void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
 
 // The innovation y - H a - d, NaN where y is. H may be the same in all lanes.
 template <class V, class A, class N, class M>
-inline void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y, const V* a, V* v) {
+STATESPACE_ALWAYS_INLINE void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y,
+                                                     const V* a, V* v) {
   for (int i = 0; i < m; ++i) {
     V sum = y[i] - d[i];
     for (int j = 0; j < n; ++j) sum = neg_mul_add(spread<V>(h[i * n + j]), a[j], sum);
@@ -102,8 +103,9 @@ inline void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y,
 
 // w = H P and the lower triangle of s = H P H' + R.
 template <class V, class N, class M>
-inline void kalman_innovation_covariance(N n, M m, const KalmanParameters<V>& model, const V* p,
-                                         V* w, V* s) {
+STATESPACE_ALWAYS_INLINE void kalman_innovation_covariance(N n, M m,
+                                                           const KalmanParameters<V>& model,
+                                                           const V* p, V* w, V* s) {
   multiply(model.h_pattern, m, n, rows<V>(model.h, n), p, w);
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j <= i; ++j) s[i * m + j] = model.r[i * m + j];
@@ -122,14 +124,13 @@ inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const 
 // An update's covariances, which depend on the data only through what is missing: NaN in y[m].
 // p[n, n]: the predicted covariance. Leaves out.v, out.z and out.a alone.
 template <class V, class N, class M>
-inline void kalman_update_covariance(N n, M m, const KalmanParameters<V>& model, const V* y,
-                                     const V* p, KalmanUpdate<V>& out) {
+STATESPACE_ALWAYS_INLINE void kalman_update_covariance(N n, M m, const KalmanParameters<V>& model,
+                                                       const V* y, const V* p,
+                                                       KalmanUpdate<V>& out) {
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), zero = V();
-  V probe = zero;  // becomes NaN where a variance is not finite
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j <= i; ++j) probe = probe + (p[i * n + j] - p[i * n + j]);
-  }
+  FiniteCheck<V> finite;
+  for (int i = 0; i < n; ++i) finite.add(i + 1, p + i * n);
 
   kalman_innovation_covariance(n, m, model, p, out.w, out.s);
   for (int i = 0; i < m; ++i) {
@@ -143,7 +144,7 @@ inline void kalman_update_covariance(N n, M m, const KalmanParameters<V>& model,
     out.l[i * m + i] = select<V>(seen, out.s[i * m + i], one);
   }
 
-  Mask<V> ok = probe == zero;
+  Mask<V> ok = finite.passed();
   for (int j = 0; j < m; ++j) {
     V pivot = out.l[j * m + j];
     for (int k = 0; k < j; ++k) pivot = neg_mul_add(out.l[j * m + k], out.l[j * m + k], pivot);
@@ -198,13 +199,13 @@ STATESPACE_ALWAYS_INLINE Mask<V> kalman_update_mean(N n, M m, const KalmanWeight
                                                     const A* h, const V* d, const V* y, const V* a,
                                                     V* v, V* z, V* filtered) {
   const V zero = V();
-  V probe = zero;
-  for (int i = 0; i < n; ++i) probe = probe + (a[i] - a[i]);
+  FiniteCheck<V> finite;
+  finite.add(n, a);
   kalman_innovation_mean(n, m, h, d, y, a, v);
   Mask<V> ok = zero == zero;
   for (int i = 0; i < m; ++i) {
     v[i] = select<V>(spread<V>(weights.observed[i]) != zero, v[i], zero);
-    probe = probe + (v[i] - v[i]);
+    finite.add(Fixed<1>(), v + i);
     V sum = v[i];
     for (int k = 0; k < i; ++k) sum = mul_add(-spread<V>(weights.l[i * m + k]), z[k], sum);
     z[i] = sum * spread<V>(weights.inverse[i]);
@@ -212,7 +213,7 @@ STATESPACE_ALWAYS_INLINE Mask<V> kalman_update_mean(N n, M m, const KalmanWeight
   }
   for (int i = 0; i < n; ++i) filtered[i] = a[i];
   add_transposed_product(n, m, weights.w, z, filtered);
-  return mask_and(ok, probe == zero);
+  return mask_and(ok, finite.passed());
 }
 
 // Conditions the predicted moments a[n], p[n, n] on y[m], of which NaN entries are missing.
@@ -235,8 +236,9 @@ STATESPACE_ALWAYS_INLINE void kalman_predict_mean(N n, const A* f_transpose, con
 
 // The next predicted covariance F P F' + Q. `work` holds n * n numbers.
 template <class V, class N>
-inline void kalman_predict_covariance(N n, const KalmanParameters<V>& model,
-                                      const V* filtered_covariance, V* p, V* work) {
+STATESPACE_ALWAYS_INLINE void kalman_predict_covariance(N n, const KalmanParameters<V>& model,
+                                                        const V* filtered_covariance, V* p,
+                                                        V* work) {
   congruence(model.f_pattern, n, model.f, model.f_transpose, filtered_covariance, model.q, work, p);
 }
 

@@ -27,8 +27,8 @@ inline Mask<V> nearly_equal(N n, const V* x, const V* y) {
   for (int i = 0; i < n; ++i) {
     const V variance = absolute(x[i * n + i]);
     near = mask_and(near, absolute(V(x[i * n + i] - y[i * n + i])) <= tolerance * variance);
+    if (!any_lane(near)) return near;
   }
-  if (!any_lane(near)) return near;
   for (int i = 1; i < n; ++i) {
     const V scale = tolerance * square_root(absolute(x[i * n + i]));
     for (int j = 0; j < i; ++j) {

@@ -112,15 +112,13 @@ inline void square_root_update(N n, M m, const SquareRootSizes& sizes,
   const V one = splat<V>(T(1)), zero = V();
   const V largest_pivot = splat<V>(std::numeric_limits<T>::max() / 2);  // for LogProduct
   const int r = sizes.observation_noise, width = sizes.updated(n);
-  V probe = zero;  // becomes NaN where a moment is not finite
+  FiniteCheck<V> finite;
+  finite.add(n, a);
   for (int i = 0; i < n; ++i) {
     V* const row = out.x + i * width;
-    probe = probe + (a[i] - a[i]);
     for (int j = 0; j <= r; ++j) row[j] = zero;
-    for (int j = 0; j < n; ++j) {
-      row[1 + r + j] = scale[i * n + j];
-      probe = probe + (scale[i * n + j] - scale[i * n + j]);
-    }
+    for (int j = 0; j < n; ++j) row[1 + r + j] = scale[i * n + j];
+    finite.add(n, scale + i * n);
   }
   observation_rows(n, m, r, model, scale, out.reflectors + 1, width);
   for (int i = 0; i < m; ++i) {
@@ -130,12 +128,12 @@ inline void square_root_update(N n, M m, const SquareRootSizes& sizes,
     V innovation = y[i] - model.d[i];
     for (int j = 0; j < n; ++j) innovation = neg_mul_add(model.h[i * n + j], a[j], innovation);
     out.v[i] = select<V>(seen, innovation, zero);
-    probe = probe + (out.v[i] - out.v[i]);
     row[0] = zero;
     for (int j = 1; j < width; ++j) row[j] = select<V>(seen, row[j], zero);
   }
 
-  Mask<V> ok = probe == zero;
+  finite.add(m, out.v);
+  Mask<V> ok = finite.passed();
   for (int i = 0; i < m; ++i) {
     V* const row = out.reflectors + i * width;
     const Mask<V> seen = out.observed[i] != zero;

@@ -60,7 +60,6 @@ inline void undo_prediction(N n, const SquareRootSizes& sizes, const KalmanParam
   reflect_back(n, width, cotangent.w, reflectors, work);
   for (int i = 0; i < n; ++i) {
     bar.b[i] = bar.b[i] + r[i];
-    for (int c = 0; c < n; ++c) bar.f[i * n + c] = mul_add(r[i], update.a[c], bar.f[i * n + c]);
     for (int c = 0; c < noise; ++c) {
       bar.g[i * noise + c] = bar.g[i * noise + c] + work[i * width + filtered + c];
     }
@@ -68,8 +67,13 @@ inline void undo_prediction(N n, const SquareRootSizes& sizes, const KalmanParam
     for (int c = 0; c < n; ++c) sum = mul_add(model.f[c * n + i], r[c], sum);
     r_filtered[i] = sum;
   }
-  multiply<Into::kAdd>(n, n, filtered, rows<V>(work, width), View<V>{x.data, x.column, x.row},
-                       bar.f);
+  if (bar.f != nullptr) {
+    for (int i = 0; i < n; ++i) {
+      for (int c = 0; c < n; ++c) bar.f[i * n + c] = mul_add(r[i], update.a[c], bar.f[i * n + c]);
+    }
+    multiply<Into::kAdd>(n, n, filtered, rows<V>(work, width), View<V>{x.data, x.column, x.row},
+                         bar.f);
+  }
   multiply(n, filtered, n, rows<V>(model.f_transpose, n), rows<V>(work, width), j);
 }
 
@@ -120,14 +124,16 @@ inline void square_root_adjoint(N n, M m, const SquareRootSizes& sizes,
     bar.y[i] = bar.y[i] - u[i];
     bar.d[i] = bar.d[i] + u[i];
     for (int c = 0; c < filtered; ++c) b[i * filtered + c] = e[i] * x_r[c];
-    for (int c = 0; c < n; ++c) {
+    for (int c = 0; bar.h != nullptr && c < n; ++c) {
       const V own = neg_mul_add(weight, gain[i * n + c], u[i] * update.a[c]);
       bar.h[i * n + c] = bar.h[i * n + c] + own;
     }
   }
   multiply<Into::kSubtract>(m, filtered, n, rows<V>(gain, n), rows<V>(j, filtered), b);
-  multiply<Into::kAdd>(m, n, filtered, rows<V>(b, filtered), View<V>{x.data, x.column, x.row},
-                       bar.h);
+  if (bar.h != nullptr) {
+    multiply<Into::kAdd>(m, n, filtered, rows<V>(b, filtered), View<V>{x.data, x.column, x.row},
+                         bar.h);
+  }
 
   coordinate_rows(1, filtered, width, basis);
   reflect_by_update(filtered, m, width, update.reflectors, basis, front);

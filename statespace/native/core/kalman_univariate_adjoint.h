@@ -192,7 +192,7 @@ inline void decorrelate_adjoint(N n, M m, int observation_noise, const KalmanPar
   for (int i = 0; i < m; ++i) {
     bar.y[i] = bar.y[i] + y_bar[i];
     bar.d[i] = bar.d[i] - y_bar[i];
-    for (int j = 0; j < n; ++j) {
+    for (int j = 0; bar.h != nullptr && j < n; ++j) {
       bar.h[i * n + j] = mul_add(x.observed[i], h_bar[i * n + j], bar.h[i * n + j]);
     }
     for (int j = 0; j < observation_noise; ++j) {
@@ -231,8 +231,10 @@ inline void univariate_adjoint(N n, M m, int noise, int observation_noise,
   for (int i = 0; i < n; ++i) bar.r[i] = r[i];
   for (int i = 0; i < n * n; ++i) bar.cov[i] = cov[i];
   if (filtered.diffuse) {
-    multiply<Into::kAdd>(n, n, n, rows<V>(bar.factor, n), transposed<V>(filtered.b, n),
-                         parameters.f);
+    if (parameters.f != nullptr) {
+      multiply<Into::kAdd>(n, n, n, rows<V>(bar.factor, n), transposed<V>(filtered.b, n),
+                           parameters.f);
+    }
     multiply(n, n, n, rows<V>(model.f_transpose, n), rows<V>(bar.factor, n), scratch);
     for (int i = 0; i < n * n; ++i) bar.factor[i] = scratch[i];
   }

@@ -97,16 +97,11 @@ inline void reflect_rows(K k, M m, N n, const V* v, V* x, V* work) {
 template <class K, class M, class N, class V>
 inline Mask<V> load_rows(K k, M m, N n, const V* a, V* v, V* l) {
   const int64_t leading = static_cast<int64_t>(k) * n, all = static_cast<int64_t>(m) * n;
-  V probe = V();
-  for (int64_t i = 0; i < leading; ++i) {
-    v[i] = a[i];
-    probe = probe + (a[i] - a[i]);
-  }
-  for (int64_t i = leading; i < all; ++i) {  // only where n = k
-    l[i] = a[i];
-    probe = probe + (a[i] - a[i]);
-  }
-  return mask_not(probe == V());
+  for (int64_t i = 0; i < leading; ++i) v[i] = a[i];
+  for (int64_t i = leading; i < all; ++i) l[i] = a[i];  // only where n = k
+  FiniteCheck<V> finite;
+  finite.add(all, a);
+  return mask_not(finite.passed());
 }
 
 inline int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {

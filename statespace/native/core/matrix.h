@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/dims.h"
+#include "core/transpose.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
@@ -31,8 +32,24 @@ inline View<V> transposed(const V* x, int64_t columns) {
 // Copies the lower triangle of x[n, n], rows `stride` apart, to the upper.
 template <class V, class N>
 inline void mirror(N n, V* x, int64_t stride) {
+  int squares = 0, width = 1;  // rows of whole squares, and their size
+  if constexpr (std::is_floating_point_v<V> && std::is_same_v<N, int>) {
+    using U = Vector<V>;
+    constexpr int W = kLanes<U>;
+    width = W, squares = n / W * W;
+    for (int i = W; i < squares; i += W) {
+      for (int j = 0; j < i; j += W) {
+        U square[W];
+        for (int r = 0; r < W; ++r) std::memcpy(&square[r], x + (i + r) * stride + j, sizeof(U));
+        transpose_segments<W>(square);
+        for (int r = 0; r < W; ++r) std::memcpy(x + (j + r) * stride + i, &square[r], sizeof(U));
+      }
+    }
+  }
   for (int i = 1; i < n; ++i) {
-    for (int j = 0; j < i; ++j) x[j * stride + i] = x[i * stride + j];
+    for (int j = i < squares ? i - i % width : 0; j < i; ++j) {
+      x[j * stride + i] = x[i * stride + j];
+    }
   }
 }
 template <class V, class N>
@@ -52,6 +69,36 @@ template <class V, class N>
 inline void set_zero(N count, V* x) {
   for (int i = 0; i < count; ++i) x[i] = V();
 }
+
+// Finds numbers that are infinite or NaN: x - x is 0 or NaN. In four sums, whose additions need not
+// wait for each other.
+template <class V>
+class FiniteCheck {
+ public:
+  template <class N>
+  STATESPACE_ALWAYS_INLINE void add(N count, const V* x) {
+    int i = 0;
+    if constexpr (std::is_floating_point_v<V>) {
+      using U = Vector<V>;
+      U sum = U();
+      for (; i + kLanes<U> <= count; i += kLanes<U>) {
+        U numbers;
+        std::memcpy(&numbers, x + i, sizeof numbers);
+        sum = sum + (numbers - numbers);
+      }
+      for (int lane = 0; lane < kLanes<U>; ++lane) sums_[lane % 4] = sums_[lane % 4] + sum[lane];
+    }
+    for (; i + 4 <= count; i += 4) {
+      for (int k = 0; k < 4; ++k) sums_[k] = sums_[k] + (x[i + k] - x[i + k]);
+    }
+    for (; i < count; ++i) sums_[0] = sums_[0] + (x[i] - x[i]);
+  }
+  // The lanes in which all numbers were finite.
+  Mask<V> passed() const { return (sums_[0] + sums_[1]) + (sums_[2] + sums_[3]) == V(); }
+
+ private:
+  V sums_[4] = {};
+};
 
 // Zeros in place of what is infinite or NaN.
 template <class V, class N>

@@ -43,8 +43,8 @@ inline U spread(const V& x) {
 // Rows i ... i + R - 1 of C, whose rows lie `stride` apart, from column j on: C registers of each
 // row. With Part::kLower what lies above the diagonal is not stored.
 template <Into into, Part part, int R, int C, class U, class V, class K>
-inline void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j, V* c,
-                          int64_t stride) {
+STATESPACE_ALWAYS_INLINE void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j,
+                                            V* c, int64_t stride) {
   constexpr int kWidth = sizeof(U) / sizeof(V);
   static_assert(part == Part::kAll || kWidth == 1, "a register may not cross the diagonal");
   V* const corner = c + i * stride + j;
@@ -210,27 +210,27 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
             }
             continue;
           }
-          // At the rim and on the diagonal, through a whole tile beside it.
+          // At the rim and on the diagonal, through a tile beside it, without the registers beyond
+          // the last row's diagonal.
+          constexpr int kNumbers = sizeof(U) / sizeof(V);
+          const int used = crossed ? std::min(last / kNumbers + 1, kTileColumns) : kTileColumns;
+          const int height = std::min(4, block - group), width = std::min(columns, used * kNumbers);
           V tile[4 * kWidth];
-          const int height = std::min(4, block - group);
-          if (columns == kWidth && height == 4) {
-#pragma GCC unroll 4
-            for (int r = 0; r < 4; ++r) std::copy_n(corner + r * stride, kWidth, tile + r * kWidth);
-          } else {
-            std::fill_n(tile, 4 * kWidth, V());
-            for (int r = 0; r < height; ++r) {
-              std::copy_n(corner + r * stride, columns, tile + r * kWidth);
-            }
-          }
-          if (into == Into::kSet && l == 0) {
-            multiply_tile<Into::kSet, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile,
-                                                                      kWidth);
-          } else {
-            constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
-            multiply_tile<more, Part::kAll, 4, kTileColumns, U>(depth, x, 0, y, 0, tile, kWidth);
-          }
+          if (width < used * kNumbers || height < 4) std::fill_n(tile, 4 * kWidth, V());
           for (int r = 0; r < height; ++r) {
-            const int end = crossed ? std::min(columns, last - 3 + r + 1) : columns;
+            std::copy_n(corner + r * stride, width, tile + r * kWidth);
+          }
+          with_fixed_size<kTileColumns>(used, [&](auto registers) {
+            constexpr int C = registers;
+            if (into == Into::kSet && l == 0) {
+              multiply_tile<Into::kSet, Part::kAll, 4, C, U>(depth, x, 0, y, 0, tile, kWidth);
+            } else {
+              constexpr Into more = into == Into::kSubtract ? into : Into::kAdd;
+              multiply_tile<more, Part::kAll, 4, C, U>(depth, x, 0, y, 0, tile, kWidth);
+            }
+          });
+          for (int r = 0; r < height; ++r) {
+            const int end = crossed ? std::min(width, last - 3 + r + 1) : width;
             std::copy_n(tile + r * kWidth, end > 0 ? end : 0, corner + r * stride);
           }
         }
@@ -268,6 +268,22 @@ inline void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V
   }
 }
 
+// The product whose rows and columns are constants of at most four: a tile of them all, in place,
+// as far as there are registers.
+template <Into into, Part part, class V, class M, class N, class K>
+STATESPACE_ALWAYS_INLINE void multiply_small(M, N, K k, const View<V>& a, const View<V>& b, V* c,
+                                             int64_t stride) {
+  constexpr int kRows = M{}, kColumns = N{}, kHeight = kVectorBytes == 64 ? 4 : 2;
+#pragma GCC unroll 2
+  for (int i = 0; i + kHeight <= kRows; i += kHeight) {
+    multiply_tile<into, part, kHeight, kColumns, V>(k, a, i, b, 0, c, stride);
+  }
+  if constexpr (kRows % kHeight != 0) {
+    constexpr int kDone = kRows - kRows % kHeight;
+    multiply_tile<into, part, kRows - kDone, kColumns, V>(k, a, kDone, b, 0, c, stride);
+  }
+}
+
 // C = A B, C += A B or C -= A B, for C[m, n] with rows `stride` apart, A[m, k], B[k, n]. With
 // Part::kLower only entries on and below the diagonal are computed (C is square) and the others
 // left alone.
@@ -276,7 +292,11 @@ inline void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V
 // loaded serves three or four of them. Every entry is summed in the same order, whatever it shares
 // a tile or a register with.
 template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
-inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c, int64_t stride) {
+STATESPACE_ALWAYS_INLINE void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c,
+                                       int64_t stride) {
+  if constexpr (kLanes<V> > 1 && is_small<M> && is_small<N>) {
+    return multiply_small<into, part>(m, n, k, a, b, c, stride);
+  }
   constexpr bool any_size =
       std::is_same_v<M, int> && std::is_same_v<N, int> && std::is_same_v<K, int>;
   if constexpr (any_size && std::is_floating_point_v<ScalarOf<V>>) {
@@ -289,7 +309,7 @@ inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c, in
 
 // The same for dense C.
 template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
-inline void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c) {
+STATESPACE_ALWAYS_INLINE void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c) {
   multiply<into, part>(m, n, k, a, b, c, n);
 }
 

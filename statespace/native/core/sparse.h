@@ -96,7 +96,8 @@ inline void multiply_sparse(const Pattern& pattern, int num_rows, int n, const V
 
 // C = A B for A[m, n], of which `pattern` is known, and B[n, n].
 template <class V, class M, class N>
-inline void multiply(const Pattern& pattern, M m, N n, const View<V>& a, const V* b, V* c) {
+STATESPACE_ALWAYS_INLINE void multiply(const Pattern& pattern, M m, N n, const View<V>& a,
+                                       const V* b, V* c) {
   if (pattern.is_sparse) {
     const V* const zero = nullptr;
     multiply_sparse(pattern, m, n, a, b, zero, c, [n](int) { return static_cast<int>(n); });
@@ -108,8 +109,9 @@ inline void multiply(const Pattern& pattern, M m, N n, const View<V>& a, const V
 // product = B A' and out = A B A' + C for A[n, n], of which `pattern` is known, symmetric B[n, n]
 // and the lower triangle of a symmetric C[n, n], or null for zero. `out` may be B's place.
 template <class V, class N>
-inline void congruence(const Pattern& pattern, N n, const V* a, const V* a_transpose, const V* b,
-                       const V* c, V* product, V* out) {
+STATESPACE_ALWAYS_INLINE void congruence(const Pattern& pattern, N n, const V* a,
+                                         const V* a_transpose, const V* b, const V* c, V* product,
+                                         V* out) {
   if (pattern.is_sparse) {
     multiply(pattern, n, n, rows<V>(a, n), b, product);
     for (int i = 1; i < n; ++i) {

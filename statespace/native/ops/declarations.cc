@@ -77,13 +77,14 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceSyrkTn", "a[k,m]", "x[m,m]", "", ""},
     {"StatespaceSyrkTnGrad", "a[k,m] x_bar[m,m]", "a_bar[k,m]", "", ""},
     // Kalman filters. low_memory is for the gradient: it keeps O(sqrt(T)) numbers a series,
-    // as it does anyway of long ones.
+    // as it does anyway of long ones. constant_matrices: the cotangents of the transition and the
+    // observation matrix are not wanted; they are zero.
     {"StatespaceKalmanLogLikelihood", STATESPACE_MODEL, "log_likelihood[] info[]:int32",
      "low_memory", ""},
     {"StatespaceKalmanLogLikelihoodPerStep", STATESPACE_MODEL, "log_likelihood[T] info[]:int32",
      "low_memory", ""},
     {"StatespaceKalmanLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL,
-     STATESPACE_MODEL_GRADIENT, "low_memory", ""},
+     STATESPACE_MODEL_GRADIENT, "low_memory constant_matrices", ""},
     {"StatespaceKalmanFilter", STATESPACE_MODEL, STATESPACE_FILTERED, "", ""},
     {"StatespaceKalmanSmoother", STATESPACE_MODEL, STATESPACE_SMOOTHED, "", ""},
     // Without lag-one covariances, which are half of the work.
@@ -105,7 +106,7 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceKalmanUnivariateLogLikelihoodPerStep", STATESPACE_MODEL " diffuse[n]",
      "log_likelihood[T] info[]:int32 diffuse_observations[T]:int32", "low_memory", ""},
     {"StatespaceKalmanUnivariateLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL " diffuse[n]",
-     STATESPACE_MODEL_GRADIENT, "low_memory", ""},
+     STATESPACE_MODEL_GRADIENT, "low_memory constant_matrices", ""},
     {"StatespaceKalmanUnivariateFilter", STATESPACE_MODEL " diffuse[n]",
      STATESPACE_FILTERED " diffuse_observations[]:int32", "", ""},
     {"StatespaceKalmanUnivariateSmoother", STATESPACE_MODEL " diffuse[n]",
@@ -115,7 +116,7 @@ const OpDeclaration kDeclarations[] = {
     {"StatespaceKalmanSquareRootLogLikelihoodPerStep", STATESPACE_MODEL,
      "log_likelihood[T] info[]:int32", "low_memory", ""},
     {"StatespaceKalmanSquareRootLogLikelihoodGrad", "weights[T?] " STATESPACE_MODEL,
-     STATESPACE_MODEL_GRADIENT, "low_memory", ""},
+     STATESPACE_MODEL_GRADIENT, "low_memory constant_matrices", ""},
     {"StatespaceKalmanSquareRootFilter", STATESPACE_MODEL,
      STATESPACE_FILTERED " filtered_scale[T,n,n] predicted_scale[T,n,n] innovation_scale[T,m,m]",
      "", ""},

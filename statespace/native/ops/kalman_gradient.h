@@ -34,9 +34,15 @@ class ModelCotangents {
   }
 
   // memory: work_size() numbers. failed: lanes whose gradient is what `fill` says instead.
+  // constant_matrices: those of F and H are zero, and not computed.
   ModelCotangents(const Operand* operands, const GradientTarget* targets, const Group<V>& group,
-                  V* memory, const Mask<V>& failed, const V& fill)
-      : operands_(operands), targets_(targets), group_(group), failed_(failed), fill_(fill) {
+                  V* memory, const Mask<V>& failed, const V& fill, bool constant_matrices = false)
+      : operands_(operands),
+        targets_(targets),
+        group_(group),
+        failed_(failed),
+        fill_(fill),
+        constant_matrices_(constant_matrices) {
     for (int i = 0; i < kNumModelOperands; ++i) {
       bars_[i] = memory;
       memory += operands[i].core_size;
@@ -46,7 +52,8 @@ class ModelCotangents {
 
   // Where a step adds its own.
   KalmanCotangents<V> step() const {
-    return {bars_[kY], bars_[kF], bars_[kG], bars_[kH], bars_[kC], bars_[kB], bars_[kD]};
+    return {bars_[kY], unless_constant(kF), bars_[kG], unless_constant(kH),
+            bars_[kC], bars_[kB],           bars_[kD]};
   }
 
   // Writes the cotangents of what varies by step.
@@ -68,6 +75,10 @@ class ModelCotangents {
   }
 
  private:
+  V* unless_constant(ModelOperand which) const {
+    return constant_matrices_ ? nullptr : bars_[which];
+  }
+
   // Writes an accumulated cotangent and clears it.
   void flush(ModelOperand which, int64_t step) {
     const GradientTarget& target = targets_[which];
@@ -97,6 +108,7 @@ class ModelCotangents {
   Group<V> group_;
   Mask<V> failed_;
   V fill_;
+  bool constant_matrices_;
   V* bars_[kNumModelOperands];
 };
 
@@ -209,7 +221,8 @@ struct KalmanGradientOp {
     if (num_steps == 0) return;
     V weight = V();
     const V fill = fill_of_failed(&weights, 1, group, num_steps, &weight);
-    ModelCotangents<V> bars(operands, targets, group, cotangents, info != V(), fill);
+    ModelCotangents<V> bars(operands, targets, group, cotangents, info != V(), fill,
+                            call.attrs[1] != 0);
     Backward backward(run, n, m, memory);
     for (int64_t first = stretches.last; first >= 0; first -= stretches.length) {
       const int64_t end = stretches.end(first);

@@ -2,6 +2,8 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_SETTLING_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_SETTLING_H_
 
+#include <utility>
+
 #include "core/kalman_settling.h"
 #include "ops/kalman_vague_start.h"
 
@@ -65,7 +67,8 @@ class SettlingStepOf {
     }
     step_.update_mean(model, y, a);
   }
-  STATESPACE_ALWAYS_INLINE void predict(const KalmanParameters<V>& model, V* a, V* spread) {
+  // `spread` comes to point at the new one.
+  STATESPACE_ALWAYS_INLINE void predict(const KalmanParameters<V>& model, V* a, V*& spread) {
     step_.predict_mean(model, a);
     if (repeated_) return settling_.count(n_, spread);
     V* const next = varies_ ? spread : next_;
@@ -77,7 +80,7 @@ class SettlingStepOf {
     }
     if (varies_) return;
     settling_.advance(n_, same_, may_settle, spread, next_);
-    for (int i = 0; i < n_ * n_; ++i) spread[i] = next_[i];
+    std::swap(spread, next_);
   }
   const KalmanUpdate<V>& result() const { return step_.result(); }
   bool begins_again() const { return sharp && vague_start_.begins_again(); }

@@ -63,7 +63,8 @@ class MeansGradient {
       if (step >= stretches.last) record(x, tape + (step - stretches.last) * entry);
     });
     const V fill = fill_of_failed(call_.inputs, 1, group_, num_steps, &weight_);
-    ModelCotangents<V> bars(operands_, targets_, group_, cotangents, info != V(), fill);
+    ModelCotangents<V> bars(operands_, targets_, group_, cotangents, info != V(), fill,
+                            call_.attrs[1] != 0);
     load(call_.inputs[0], group_, 0, &weight_);
     set_zero(n_, r_);
     set_zero(n_ * n_, rr_);
@@ -101,7 +102,7 @@ class MeansGradient {
     // What belongs to the prediction is r's still; r_f becomes r of the step before, r_f + H' u.
     for (int i = 0; i < n_; ++i) weighted_[i] = weight_ * r_[i];
     undo_update(n_, m_, weights(update), h, z, r_filtered_, u_);
-    for (int i = 0; i < n_; ++i) {
+    for (int i = 0; bar.f != nullptr && i < n_; ++i) {
       V sum = a[i];
       for (int j = 0; j < n_; ++j) sum = mul_add(splat<V>(p[i * n_ + j]), r_filtered_[j], sum);
       x_[i] = sum;
@@ -109,7 +110,7 @@ class MeansGradient {
     if (!last) {
       for (int i = 0; i < n_; ++i) {
         bar.b[i] = bar.b[i] + weighted_[i];
-        for (int j = 0; j < n_; ++j) {
+        for (int j = 0; bar.f != nullptr && j < n_; ++j) {
           bar.f[i * n_ + j] = mul_add(weighted_[i], x_[j], bar.f[i * n_ + j]);
         }
       }
@@ -119,7 +120,7 @@ class MeansGradient {
       const V weighted = weight_ * u_[i];
       bar.y[i] = bar.y[i] - weighted;
       bar.d[i] = bar.d[i] + weighted;
-      for (int j = 0; j < n_; ++j) {
+      for (int j = 0; bar.h != nullptr && j < n_; ++j) {
         bar.h[i * n_ + j] = mul_add(weighted, x_[j], bar.h[i * n_ + j]);
       }
       for (int j = 0; j <= i; ++j) uu_[i * m_ + j] = mul_add(weighted, u_[j], uu_[i * m_ + j]);
@@ -190,6 +191,8 @@ class CovariancesGradient {
       bar[i] = bars + first;
       first += static_cast<int>(operands_[i].core_size);
     }
+    const bool constant = call_.attrs[1] != 0;
+    T *const f_bar = constant ? nullptr : bar[kF], *const h_bar = constant ? nullptr : bar[kH];
     T *const mean = take(n), *const r = take(n), *const cov = take(square);
     T* const before = take(square);
     Settling<T> settling(take(square));
@@ -210,7 +213,7 @@ class CovariancesGradient {
       kalman_adjoint(n, m, run.noise(), run.observation_noise(), run.model(),
                      plan_.step_update(step), mean, plan_.covariance(step), T(1),
                      static_cast<const KalmanMomentCotangents<T>*>(nullptr), r, cov,
-                     {bar[kY], bar[kF], bar[kG], bar[kH], bar[kC], bar[kB], bar[kD]}, work);
+                     {bar[kY], f_bar, bar[kG], h_bar, bar[kC], bar[kB], bar[kD]}, work);
       if (!plan_.varies()) settling.advance(n, same, before, cov);
       for (ModelOperand i : {kF, kG, kH, kC}) add(i, step, static_cast<T>(repeats), bar[i]);
     }

@@ -114,13 +114,11 @@ class UnivariateRun {
   }
 
   Mask<V> is_finite_state() const {
-    V probe = V();  // becomes NaN where a moment is not finite
-    for (int i = 0; i < n_; ++i) probe = probe + (state_.a[i] - state_.a[i]);
-    for (int i = 0; i < n_ * n_; ++i) probe = probe + (state_.p[i] - state_.p[i]);
-    for (int i = 0; state_.diffuse && i < n_ * n_; ++i) {
-      probe = probe + (state_.b[i] - state_.b[i]);
-    }
-    return probe == V();
+    FiniteCheck<V> finite;
+    finite.add(n_, state_.a);
+    finite.add(n_ * n_, state_.p);
+    if (state_.diffuse) finite.add(n_ * n_, state_.b);
+    return finite.passed();
   }
 
   KalmanRun<V, N, M> loader_;
@@ -364,7 +362,8 @@ struct UnivariateGradientOp {
         [](int) {}, ignore_step);
     if (num_steps == 0) return;
     ModelCotangents<V> bars(operands, targets, group, memory, info != V(),
-                            fill_of_failed(&weights, 1, group, num_steps, work));
+                            fill_of_failed(&weights, 1, group, num_steps, work),
+                            call.attrs[1] != 0);
     set_zero(n + 2 * square, start);
     for (int64_t first = stretches.last; first >= 0; first -= stretches.length) {
       const int64_t end = stretches.end(first);
