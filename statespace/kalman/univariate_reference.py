@@ -143,9 +143,7 @@ def filter_step(y, model, state, bad):
     filtered, density, count, failed = _update(y, model, state, bad)
     following, following_bad = _predict(model, filtered, failed)
     innovations = _innovations(y, model, state)
-    return Step(
-        state, filtered, following, density, count, *innovations, failed, following_bad
-    )
+    return Step(state, filtered, following, density, count, *innovations, failed, following_bad)
 
 
 def per_step(*operands):
