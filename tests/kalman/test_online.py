@@ -150,6 +150,29 @@ def test_diffuse_states_that_no_observation_meets(noise):
     np.testing.assert_array_equal(diffuse_directions(states).T, [[3, 2, 2, 2, 2, 1, 1]] * 2)
 
 
+def test_gradients_of_moments_in_the_diffuse_phase():
+    """Also where a diffuse state is never met, and through correlated noise of rank 1."""
+    rng = np.random.default_rng(2)
+    parameters = random_parameters(rng, 3, 2)
+    parameters["transition_matrix"] = np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.5]])
+    parameters["observation_matrix"][:, 2] = 0.0
+    parameters["observation_scale"] = np.array([[1.0], [0.7]])
+    y = random_data(rng, (2,), T, 2)
+    tensors = {name: tf.constant(x) for name, x in parameters.items()}
+
+    def value_and_gradients(infer):
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            result = infer(build_diffuse(tensors, [True] * 3), y)
+            names = ("filtered_mean", "filtered_covariance", "innovation", "innovation_covariance")
+            total = tf.add_n([tf.reduce_sum(tf.sin(getattr(result, name))) for name in names])
+        return total, *tape.gradient(total, tensors).values()
+
+    online = value_and_gradients(lambda *inputs: run(*inputs)[1])
+    for x, z in zip(online, value_and_gradients(ss.kalman_filter), strict=True):
+        close(x, z, 1e-11)
+
+
 def test_published_likelihood_of_a_structural_model():
     """Of the Nile: Durbin & Koopman; KFAS excludes the diffuse constant."""
     y = tf.constant(ss.datasets.nile().to_numpy(dtype=float)[np.newaxis, :, np.newaxis])
