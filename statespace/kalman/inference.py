@@ -26,6 +26,7 @@ _FORMS = {
 }
 _DIFFUSE_FORMS = {"univariate": univariate.FORM, "reference": univariate_reference.FORM}
 ALGORITHMS = ("auto", *_FORMS)
+DIFFUSE_CONSTANT = ("include", "exclude")
 
 
 def prepare(
@@ -45,15 +46,16 @@ def prepare(
     y = masked_data(op, ssm, y, mask, lengths)
     check_broadcasting(ssm, y)
     algorithm = _choose(ssm) if algorithm == "auto" else algorithm
+    parameters = proper_part(ssm)
     if ssm.diffuse is None:
-        return _FORMS[algorithm], (y, *ssm.parameters())
+        return _FORMS[algorithm], (y, *parameters)
     form = _DIFFUSE_FORMS.get(algorithm)
     if form is None:
         raise ValueError(
             f"{op}: algorithm {algorithm!r} knows no diffuse start, and the model has diffuse "
             f"states. Use one of: auto, {', '.join(_DIFFUSE_FORMS)}."
         )
-    return form, (y, *_proper_start(ssm), tf.cast(ssm.diffuse, ssm.dtype))
+    return form, (y, *parameters, tf.cast(ssm.diffuse, ssm.dtype))
 
 
 def _choose(ssm):
@@ -68,11 +70,12 @@ def _choose(ssm):
     return "square_root" if ssm.dtype == tf.float32 else "covariance"
 
 
-def _proper_start(ssm):
+def proper_part(ssm) -> tuple[tf.Tensor, ...]:
     """The parameters, with zeros in what a diffuse start leaves without influence."""
     *others, mean, scale = ssm.parameters()
-    mean = tf.where(ssm.diffuse, tf.zeros_like(mean), mean)
-    scale = tf.where(ssm.diffuse[:, tf.newaxis], tf.zeros_like(scale), scale)
+    if ssm.diffuse is not None:
+        mean = tf.where(ssm.diffuse, tf.zeros_like(mean), mean)
+        scale = tf.where(ssm.diffuse[:, tf.newaxis], tf.zeros_like(scale), scale)
     return (*others, mean, scale)
 
 
@@ -94,7 +97,7 @@ def with_constant(op: str, choice: str, values: tf.Tensor, diffuse_observations=
       choice: "include" or "exclude" the -1/2 log(2 pi) of each diffuse observation.
       diffuse_observations: their number, of the shape of ``values``; None for a proper start.
     """
-    check_choice(op, "diffuse_constant", choice, ("include", "exclude"))
+    check_choice(op, "diffuse_constant", choice, DIFFUSE_CONSTANT)
     if choice == "include" or diffuse_observations is None:
         return values
     return values + 0.5 * math.log(2.0 * math.pi) * tf.cast(diffuse_observations, values.dtype)

@@ -2,31 +2,43 @@
 
 import tensorflow as tf
 
-from statespace.kalman.inference import broadcasts_to, masked_data
+from statespace.kalman import univariate_reference as univariate
+from statespace.kalman.inference import (
+    DIFFUSE_CONSTANT,
+    broadcasts_to,
+    masked_data,
+    proper_part,
+    with_constant,
+)
 from statespace.kalman.results import OnlineResult, OnlineState
 from statespace.kalman.step import batch_shape as batch_shape_of
 from statespace.kalman.step import condition, predict
-from statespace.linalg_ops.arguments import require, with_rank, with_shape
+from statespace.linalg_ops.arguments import check_choice, require, with_rank, with_shape
 from statespace.linalg_ops.failure import spoil
 from statespace.ssm import PARAMETERS, LinearGaussianSSM, check_broadcasting, time_axes
 
 
-def online_filter(ssm) -> "OnlineFilter":
+def online_filter(ssm, *, diffuse_constant="include") -> "OnlineFilter":
     """The Kalman filter for a stream: one observation at a time, in constant memory.
 
     Its numbers are those of :func:`statespace.kalman_filter`, in the covariance form of the guide
-    "Kalman filters and smoothers". Each step can be differentiated, and may be part of a
-    ``tf.function`` or ``tf.while_loop``.
+    "Kalman filters and smoothers" or, of a model with diffuse states, in the univariate form. Each
+    step can be differentiated, and may be part of a ``tf.function`` or ``tf.while_loop``.
 
     Args:
-      ssm: a :class:`statespace.LinearGaussianSSM` whose every start is proper. Parameters that vary
-        in time are read at the step that the state counts.
+      ssm: a :class:`statespace.LinearGaussianSSM`. Parameters that vary in time are read at the
+        step that the state counts.
+      diffuse_constant: as for :func:`statespace.log_likelihood`.
 
     Returns:
       An :class:`statespace.OnlineFilter`.
 
     Raises:
-      ValueError: ``ssm`` is not a model, or it has diffuse states.
+      ValueError: ``ssm`` is not a model, or ``diffuse_constant`` is neither choice.
+
+    References:
+      Durbin & Koopman, Time Series Analysis by State Space Methods, 2nd ed., sections 4.3, 5.2 and
+      6.4.
 
     Example:
 
@@ -43,17 +55,12 @@ def online_filter(ssm) -> "OnlineFilter":
         raise ValueError(
             f"online_filter: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM."
         )
-    if ssm.diffuse is not None:
-        raise ValueError(
-            "online_filter: the model has diffuse states, and no covariance to start from. Build "
-            "it with a proper initial_mean and initial_scale, and without diffuse: the predicted "
-            "moments after the first observations, from kalman_filter, are such a start."
-        )
-    return OnlineFilter(ssm)
+    check_choice("online_filter", "diffuse_constant", diffuse_constant, DIFFUSE_CONSTANT)
+    return OnlineFilter(ssm, diffuse_constant)
 
 
 class OnlineFilter(tf.experimental.ExtensionType):
-    """What :func:`statespace.online_filter` returns; it holds the model and nothing else.
+    """What :func:`statespace.online_filter` returns; it holds its arguments and nothing else.
 
     An ``ExtensionType``: it passes through ``tf.function`` and ``tf.while_loop``.
     """
@@ -61,6 +68,7 @@ class OnlineFilter(tf.experimental.ExtensionType):
     __name__ = "statespace.OnlineFilter"
 
     ssm: LinearGaussianSSM
+    diffuse_constant: str = "include"
 
     def init(self, batch_shape=()) -> OnlineState:
         """The state before the first observation.
@@ -80,16 +88,24 @@ class OnlineFilter(tf.experimental.ExtensionType):
         shape = [*unseen.shape[:-2], steps[0] if steps else 1, ssm.observation_dim]
         check_broadcasting(ssm, tf.TensorSpec(shape, ssm.dtype))
         static, batch = batch_shape_of(unseen, ssm.parameters())
-        scale = ssm.initial_scale
-        mean = tf.broadcast_to(ssm.initial_mean, tf.concat([batch, [n]], 0))
+        *_, mean, scale = proper_part(ssm)
+        mean = tf.broadcast_to(mean, tf.concat([batch, [n]], 0))
         covariance = tf.matmul(scale, scale, transpose_b=True)
         covariance = tf.broadcast_to(covariance, tf.concat([batch, [n, n]], 0))
+        if ssm.diffuse is None:
+            factor, rank = tf.zeros(tf.concat([batch, [n, 0]], 0), ssm.dtype), 0
+        else:
+            diffuse = tf.cast(ssm.diffuse, ssm.dtype)
+            factor, rank = univariate.start_state(mean, covariance, diffuse).diffuse, ssm.state_dim
+        none = with_shape(tf.zeros(batch, tf.int32), static)
         return OnlineState(
             mean=with_shape(mean, static.concatenate([ssm.state_dim])),
             covariance=with_shape(covariance, static.concatenate([ssm.state_dim] * 2)),
             step=tf.constant(0),
             log_likelihood=with_shape(tf.zeros(batch, ssm.dtype), static),
-            info=with_shape(tf.zeros(batch, tf.int32), static),
+            info=none,
+            diffuse_scale=with_shape(factor, static.concatenate([ssm.state_dim, rank])),
+            diffuse_observations=none,
         )
 
     def update(self, state: OnlineState, y_t, mask=None) -> tuple[OnlineState, OnlineResult]:
@@ -111,20 +127,41 @@ class OnlineFilter(tf.experimental.ExtensionType):
             Inside XLA, which cannot raise, all series fail at that step instead.
         """
         y = _observation(self.ssm, state, y_t, mask)
-        return (_compiled_step if tf.executing_eagerly() else _step)(self.ssm, state, y)
+        return (_compiled_step if tf.executing_eagerly() else _step)(self, state, y)
 
 
-def _step(ssm, state, y):
+def _step(online, state, y):
+    ssm = online.ssm
     parameters, within = _at_step(ssm, state.step)
     if varying := time_axes(ssm):
         name, _, steps = varying[0]
         text = f"update: the stream is longer than the model: {name} varies over {steps} steps."
         y = require(within, text, y)
     bad = (state.info > 0) | tf.logical_not(within)
+    advance = _advance if ssm.diffuse is None else _advance_diffuse
+    moments, result, failed = advance(online, parameters, state, y, bad)
+    info = tf.where(failed & (state.info == 0), state.step + 1, state.info)
+    failed = info > 0
+    following = state._replace(
+        **moments,
+        step=state.step + 1,
+        log_likelihood=spoil(state.log_likelihood + result.log_likelihood, failed),
+        info=info,
+    )
+    following = (with_shape(x, old.shape) for x, old in zip(following, state, strict=True))
+    return OnlineState(*following), OnlineResult(*(spoil(x, failed) for x in result))
+
+
+def _advance(_, parameters, state, y, bad):
+    """One step of a proper start.
+
+    Returns:
+      The moments of the next state, by their names in ``OnlineState``; the ``OnlineResult``; and
+      what failed. Moments that could not be predicted fail the next step, by being NaN.
+    """
     update = condition(y, parameters, state.mean, state.covariance, bad)
     mean, covariance, next_bad = predict(parameters, update)
-    info = tf.where(update.failed & (state.info == 0), state.step + 1, state.info)
-    failed = info > 0
+    moments = {"mean": spoil(mean, next_bad), "covariance": spoil(covariance, next_bad)}
     result = OnlineResult(
         filtered_mean=update.filtered_mean,
         filtered_covariance=update.filtered_covariance,
@@ -132,16 +169,32 @@ def _step(ssm, state, y):
         innovation_covariance=update.innovation_covariance,
         log_likelihood=update.log_density,
     )
-    following = OnlineState(
-        # Moments that could not be predicted fail the next step, by being NaN.
-        mean=spoil(mean, next_bad),
-        covariance=spoil(covariance, next_bad),
-        step=state.step + 1,
-        log_likelihood=spoil(state.log_likelihood + update.log_density, failed),
-        info=info,
+    return moments, result, update.failed
+
+
+def _advance_diffuse(online, parameters, state, y, bad):
+    """``_advance`` where states start diffuse."""
+    before = state.diffuse_observations
+    left = tf.reduce_sum(tf.cast(online.ssm.diffuse, tf.int32)) - before
+    moments = (state.mean, state.covariance, state.diffuse_scale, tf.cast(left, y.dtype))
+    step = univariate.filter_step(y, parameters, univariate.State(*moments), bad)
+    count = tf.cast(step.diffuse_observations, tf.int32)
+    following = {
+        "mean": spoil(step.following.mean, step.following_bad),
+        "covariance": spoil(step.following.covariance, step.following_bad),
+        "diffuse_scale": spoil(step.following.diffuse, step.following_bad),
+        "diffuse_observations": before + count,
+    }
+    result = OnlineResult(
+        filtered_mean=step.filtered.mean,
+        filtered_covariance=step.filtered.covariance,
+        innovation=step.innovation,
+        innovation_covariance=step.innovation_covariance,
+        log_likelihood=with_constant(
+            "online_filter", online.diffuse_constant, step.log_density, count
+        ),
     )
-    following = (with_shape(x, old.shape) for x, old in zip(following, state, strict=True))
-    return OnlineState(*following), OnlineResult(*(spoil(x, failed) for x in result))
+    return following, result, step.failed
 
 
 # Eagerly, the operations of a step would take twenty times as long.

@@ -73,17 +73,26 @@ class SampleResult(NamedTuple):
 
 
 class OnlineState(NamedTuple):
-    """State of a :class:`statespace.OnlineFilter` before step t: all that its past has left."""
+    """State of a :class:`statespace.OnlineFilter` before step t: all that its past has left.
+
+    With diffuse states the covariance of x_t is P + kappa B B', kappa -> infinity, and
+    ``covariance`` its finite part P. B has no columns if every start is proper.
+    """
 
     mean: tf.Tensor  # E[x_t | y_0 .. y_{t-1}], [..., n]
     covariance: tf.Tensor  # [..., n, n]
     step: tf.Tensor  # t, int32 []
     log_likelihood: tf.Tensor  # log p(y_0 .. y_{t-1}), [...]
     info: tf.Tensor  # int32 [...]: 0, or 1 + the step at which the series failed
+    diffuse_scale: tf.Tensor  # B, [..., n, n] or [..., n, 0]; zero once the diffuse phase is over
+    diffuse_observations: tf.Tensor  # int32 [...]: those so far that met a diffuse state
 
 
 class OnlineResult(NamedTuple):
-    """What one step of a :class:`statespace.OnlineFilter` finds, as in ``FilterResult``."""
+    """What one step of a :class:`statespace.OnlineFilter` finds, as in ``FilterResult``.
+
+    In the diffuse phase too: there the covariances are finite parts.
+    """
 
     filtered_mean: tf.Tensor  # E[x_t | y_0 .. y_t], [..., n]
     filtered_covariance: tf.Tensor  # [..., n, n]

@@ -8,14 +8,16 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.kalman.inference import apply_on_failure, prepare
+from statespace.kalman.normal import standard_normal
 from statespace.kalman.reference import time_after_batch, time_first
 from statespace.kalman.results import SampleResult
 from statespace.kalman.step import batch_shape, by_name, finite
-from statespace.linalg_ops.arguments import positive_int, with_shape
+from statespace.linalg_ops.arguments import positive_int, positive_size, require, with_shape
 from statespace.linalg_ops.failure import not_finite, spoil
 from statespace.linalg_ops.products import gemm
 from statespace.ssm import PARAMETERS, LinearGaussianSSM, check_broadcasting, time_axes
 
+_CORE_RANK = {spec.name: len(spec.core) for spec in PARAMETERS}
 _MEANS = ("initial_mean", "transition_offset", "observation_offset")
 
 
@@ -35,7 +37,9 @@ def sample(ssm, num_steps, *, sample_shape=(), seed) -> SampleResult:
 
     Args:
       ssm: a :class:`statespace.LinearGaussianSSM` whose every start is proper.
-      num_steps: T, a positive int. Parameters that vary in time must have so many steps.
+      num_steps: T, a positive int, or an integer tensor ``[]``. Parameters that vary in time must
+        have so many steps. XLA compiles anew for each value of a tensor, which must not come from
+        inside a loop.
       sample_shape: shape of independent draws, a tuple of ints or one int.
       seed: int, or integer tensor of shape ``[2]`` as for ``tf.random.stateless_normal``. The same
         seed gives the same draws, eagerly, in a graph and inside XLA.
@@ -47,6 +51,8 @@ def sample(ssm, num_steps, *, sample_shape=(), seed) -> SampleResult:
 
     Raises:
       ValueError: an argument has the wrong type or shape, or the model has diffuse states.
+      tf.errors.InvalidArgumentError: ``num_steps`` is a tensor of unknown value that is not
+        positive or does not fit the parameters, seen when it is computed.
 
     Example:
 
@@ -56,9 +62,9 @@ def sample(ssm, num_steps, *, sample_shape=(), seed) -> SampleResult:
       >>> print(states.shape, observations.shape)
       (8, 100, 1) (8, 100, 1)
     """
-    num_steps = positive_int("sample", "num_steps", num_steps)
-    _check_model(ssm, num_steps)
-    parameters = ssm.parameters()
+    num_steps = positive_size("sample", "num_steps", num_steps)
+    _check_model(ssm)
+    parameters = _parameters_of(ssm, num_steps)
     m = tf.shape(ssm.observation_matrix)[-2]
     unseen = tf.zeros([num_steps, ssm.observation_dim or m], ssm.dtype)  # has the shape to come
     check_broadcasting(ssm, unseen)
@@ -224,7 +230,7 @@ def _draw(op, seed, lead, num_steps, parameters):
     dtype = named["initial_scale"].dtype
     return Variates(
         *(
-            tf.random.stateless_normal(tf.concat([lead, size], 0), key, dtype=dtype, alg="philox")
+            standard_normal(tf.concat([lead, size], 0), key, dtype)
             for size, key in zip(sizes, seeds, strict=True)
         )
     )
@@ -256,18 +262,38 @@ def _shape(sample_shape):
     return shape
 
 
-def _check_model(ssm, num_steps):
+def _check_model(ssm):
     if not isinstance(ssm, LinearGaussianSSM):
         raise ValueError(f"sample: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
     if ssm.diffuse is not None:
         raise ValueError(
             "sample: the model has diffuse states, whose start has no distribution to draw from. "
-            "Build it with a proper initial_mean and initial_scale, and without diffuse; or draw "
-            "the states given data with sample_posterior."
+            "Build it with a proper initial_mean and initial_scale, and without diffuse (models of "
+            "statespace.models: with an initial_variance); or draw the states given data with "
+            "sample_posterior."
         )
+
+
+def _parameters_of(ssm, num_steps):
+    """The parameters, of which those that vary in time must have so many steps."""
+    named = by_name(ssm.parameters())
     for name, tensor, steps in time_axes(ssm):
-        if steps is not None and steps != num_steps:
+        if steps is None or tf.is_tensor(num_steps):
+            named[name] = _with_steps(name, tensor, num_steps)
+        elif steps != num_steps:
             raise ValueError(
                 f"sample: {name} has shape {tensor.shape}: it varies over {steps} steps, but "
                 f"num_steps is {num_steps}."
             )
+    return tuple(named.values())
+
+
+def _with_steps(name, tensor, num_steps):
+    """A parameter that must vary over so many steps, which is seen when it is computed."""
+    shape, axis = tf.shape(tensor), tensor.shape.rank - _CORE_RANK[name] - 1
+    wanted = tf.where(shape[axis] == 1, 1, num_steps)
+    text = f"sample: {name} varies over another number of steps than num_steps."
+    checked = require(shape[axis] == wanted, text, tensor)
+    # XLA cannot raise, but it does not compile a wrong reshape.
+    shape = tf.concat([shape[:axis], [wanted], shape[axis + 1 :]], 0)
+    return with_shape(tf.reshape(checked, shape), tensor.shape)

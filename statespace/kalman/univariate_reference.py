@@ -39,13 +39,27 @@ from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """Moments of a state: mean, covariance P and factor B of the diffuse part."""
 
     mean: tf.Tensor  # [..., n]
     covariance: tf.Tensor  # [..., n, n]
     diffuse: tf.Tensor  # [..., n, n]
     left: tf.Tensor  # directions of B that no observation has met yet, [...]
+
+
+class Step(NamedTuple):
+    """What one observation makes of a state."""
+
+    predicted: State  # what it was before, with zeros where the series has failed
+    filtered: State
+    following: State  # predicted for the next observation
+    log_density: tf.Tensor  # [...]
+    diffuse_observations: tf.Tensor  # their number, of the dtype of the moments, [...]
+    innovation: tf.Tensor  # [..., m]
+    innovation_covariance: tf.Tensor  # [..., m, m]
+    failed: tf.Tensor  # bool [...]
+    following_bad: tf.Tensor  # bool [...]: it failed, or what follows could not be predicted
 
 
 class _Component(NamedTuple):
@@ -73,28 +87,26 @@ def _filter_steps(y, *operands):
     """
     *parameters, diffuse = operands
     y, constant, varying, mean, covariance = prepare(y, parameters)
-    state = _start(mean, covariance, diffuse)
+    state = start_state(mean, covariance, diffuse)
     number = tf.zeros_like(state.left)
     innovation = number[..., tf.newaxis] * tf.zeros(tf.shape(y)[-1:], y.dtype)
     square = innovation[..., tf.newaxis] * innovation[..., tf.newaxis, :]
     bad = tf.zeros(tf.shape(mean)[:-1], tf.bool)
     moments = (mean, covariance, mean, covariance, innovation, square)
     factors = (state.diffuse, state.diffuse, number, number)
-    start = (*state, bad, number, *moments, bad, *factors)
+    first = (*state, bad, number, *moments, bad, *factors)
 
     def step(carry, elements):
-        state, bad = _State(*carry[:4]), carry[4]
-        model = constant | elements[1]
-        state, bad = _harmless(state, bad)
-        filtered, density, count, failed = _update(elements[0], model, state, bad)
-        following, next_bad = _predict(model, filtered, failed)
-        innovations = _innovations(elements[0], model, state)
+        done = filter_step(elements[0], constant | elements[1], State(*carry[:4]), carry[4])
+        state, filtered = done.predicted, done.filtered
         moments = (filtered.mean, filtered.covariance, state.mean, state.covariance)
-        factors = (state.diffuse, filtered.diffuse, state.left, count)
-        result = (*following, next_bad, density, *moments, *innovations, failed, *factors)
+        innovations = (done.innovation, done.innovation_covariance)
+        factors = (state.diffuse, filtered.diffuse, state.left, done.diffuse_observations)
+        outputs = (done.log_density, *moments, *innovations, done.failed, *factors)
+        result = (*done.following, done.following_bad, *outputs)
         return tuple(with_shape(x, old.shape) for x, old in zip(result, carry, strict=True))
 
-    scanned = tf.scan(step, (y, varying), start)[5:]
+    scanned = tf.scan(step, (y, varying), first)[5:]
     info = first_failure(time_after_batch(scanned[7], 0))
     scanned, count = scanned[:-1], scanned[-1]
     cores = (0, 1, 2, 1, 2, 1, 2, None, 2, 2, 0)
@@ -103,6 +115,35 @@ def _filter_steps(y, *operands):
         for x, core in zip(scanned, cores, strict=True)
     ]
     return (*outputs, time_after_batch(count, 0))
+
+
+def start_state(mean, covariance, diffuse):
+    """The state before the first observation.
+
+    Args:
+      mean, covariance: with the full batch shape, and zeros in what belongs to diffuse states.
+      diffuse: numbers 0 and 1, ``[n]``.
+    """
+    factor = tf.zeros_like(covariance) + tf.linalg.diag(diffuse)
+    left = tf.zeros_like(mean[..., 0]) + tf.reduce_sum(diffuse, axis=-1)
+    return State(mean, covariance, factor, left)
+
+
+def filter_step(y, model, state, bad):
+    """Conditions a state on the observed components of y ``[..., m]``, and predicts the next one.
+
+    Args:
+      model: the parameters of this step, by name.
+      bad: bool ``[...]``, the series that have failed before.
+
+    Returns:
+      A ``Step``.
+    """
+    state, bad = _harmless(state, bad)
+    filtered, density, count, failed = _update(y, model, state, bad)
+    following, following_bad = _predict(model, filtered, failed)
+    innovations = _innovations(y, model, state)
+    return Step(state, filtered, following, density, count, *innovations, failed, following_bad)
 
 
 def per_step(*operands):
@@ -138,7 +179,7 @@ def smoother_moments(y, *operands):
     values, _, _, mean, covariance, _, _, info, factor, _, left, count = _filter_steps(y, *operands)
     y, constant, varying, _, _ = prepare(y, operands[:-1])
     failed = info > 0
-    state = _State(
+    state = State(
         *(
             time_first(tf.where(append_axes(failed, x), tf.zeros_like(x), x), core)
             for x, core in zip((mean, covariance, factor, left), (1, 2, 2, 0), strict=True)
@@ -221,18 +262,12 @@ def _undo(component, r, n, rho, gamma_1, gamma_2):
     return next_r, next_n, rho, gamma_1, gamma_2
 
 
-def _start(mean, covariance, diffuse):
-    factor = tf.zeros_like(covariance) + tf.linalg.diag(diffuse)
-    left = tf.zeros_like(mean[..., 0]) + tf.reduce_sum(diffuse, axis=-1)
-    return _State(mean, covariance, factor, left)
-
-
 def _harmless(state, bad):
     """The state with zeros where the series has failed, and whether it has."""
     sound = all_finite(state.mean, 1) & all_finite(state.covariance, 2)
     bad = bad | tf.logical_not(sound & all_finite(state.diffuse, 2))
     clear = [tf.where(append_axes(bad, x), tf.zeros_like(x), x) for x in state]
-    return _State(*clear), bad
+    return State(*clear), bad
 
 
 def _update(y, model, state, bad):
@@ -305,7 +340,7 @@ def _condition_on(component, state):
     factor = _clean(factor, before)
     # As many diffuse observations as diffuse states: nothing is left, whatever the parameters.
     factor = tf.where((left > 0)[..., tf.newaxis, tf.newaxis], factor, 0)
-    return _State(mean, covariance, factor, left)
+    return State(mean, covariance, factor, left)
 
 
 def _predict(model, state, failed):
@@ -319,7 +354,7 @@ def _predict(model, state, failed):
     covariance = symmetric(broadcast_matmul(f, half)) + tf.matmul(g, g, transpose_b=True)
     norms = tf.norm(tf.stop_gradient(state.diffuse), axis=-1)
     factor = _clean(broadcast_matmul(f, state.diffuse), tf.linalg.matvec(tf.abs(f), norms))
-    return _State(mean, covariance, factor, state.left), bad
+    return State(mean, covariance, factor, state.left), bad
 
 
 def _clean(factor, scale):
@@ -382,8 +417,8 @@ def _innovations(y, model, state):
 def _num_components(y):
     if y.shape[-1] is None:
         raise ValueError(
-            f"y has shape {y.shape}: without the compiled library the univariate form needs to "
-            f"know m, the size of the last axis, statically. Set it with tf.ensure_shape."
+            f"y has shape {y.shape}: in plain TensorFlow the univariate form needs to know m, the "
+            f"size of the last axis, statically. Set it with tf.ensure_shape."
         )
     return y.shape[-1]
 

@@ -113,9 +113,34 @@ def check_choice(op: str, name: str, value, choices: tuple[str, ...]):
 
 def positive_int(op: str, name: str, value) -> int:
     """``value`` as an int; raises ValueError where it is not a positive whole number."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ValueError(f"{op}: {name} is {value!r}; it must be a positive int.")
-    return operator.index(value)
+    return number
+
+
+def positive_size(op: str, name: str, value) -> int | tf.Tensor:
+    """``positive_int`` that also takes an integer tensor ``[]``: an int, or int32 if not known yet.
+
+    Raises:
+      ValueError: it is not a positive whole number, or a tensor of which that is known.
+      tf.errors.InvalidArgumentError: it is not, seen when the tensor is computed.
+    """
+    if not tf.is_tensor(value):
+        return positive_int(op, name, value)
+    value = tf.convert_to_tensor(value)
+    message = f"{op}: {name} must be a positive int, or an integer tensor of shape []"
+    if not value.dtype.is_integer or value.shape.rank not in (None, 0):
+        raise ValueError(f"{message}; it is {value.dtype.name} with shape {value.shape}.")
+    known = tf.get_static_value(value)
+    if known is not None:
+        return positive_int(op, name, int(known))
+    wide = tf.cast(value, tf.int64)
+    fits = tf.equal(tf.rank(wide), 0) & tf.reduce_all((wide > 0) & (wide <= tf.int32.max))
+    return tf.reshape(tf.cast(require(fits, f"{message}.", wide), tf.int32), [])
 
 
 def broadcast_batches(tensors, core_ranks):

@@ -361,6 +361,82 @@ def test_float32():
     np.testing.assert_allclose(paths, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("lead", [(), (T,)])
+@pytest.mark.parametrize("jit", [False, True])
+def test_number_of_steps_is_a_tensor(lead, jit):
+    """Known or not: the draws are those of an int."""
+    ssm = build(random_parameters(np.random.default_rng(20), 2, 1, lead=lead))
+    expected = ss.sample(ssm, T, sample_shape=2, seed=1)
+
+    def draw(num_steps):
+        return ss.sample(ssm, num_steps, sample_shape=2, seed=1)
+
+    def draw_like(y):
+        return draw(tf.shape(y)[0])
+
+    for num_steps in (tf.constant(T), tf.constant(T, tf.uint8), tf.Variable(T), np.array(T)):
+        for x, z in zip(draw(num_steps), expected, strict=True):
+            np.testing.assert_array_equal(x, z)
+    for function, spec, argument in (
+        (draw, tf.TensorSpec([], tf.int64), tf.constant(T, tf.int64)),
+        (draw, tf.TensorSpec(None, tf.int32), tf.constant(T)),
+        (draw_like, tf.TensorSpec([None]), tf.zeros([T])),
+    ):
+        compiled = tf.function(function, input_signature=[spec], jit_compile=jit)
+        for x, z in zip(compiled(argument), expected, strict=True):
+            np.testing.assert_allclose(x, z, rtol=1e-12, atol=1e-12)
+
+
+def test_refuses_a_tensor_as_number_of_steps():
+    constant = build(random_parameters(np.random.default_rng(21), 2, 1))
+    parameters = random_parameters(np.random.default_rng(22), 2, 1, lead=(T,))
+    for wrong in (0, -1, 2.0, True, [3], [[3, 4]]):
+        with pytest.raises(ValueError, match=r"sample: num_steps .* positive int"):
+            ss.sample(constant, tf.constant(wrong), seed=1)
+
+    @tf.function(input_signature=[tf.TensorSpec(None, tf.int32)])
+    def draw(num_steps):
+        return ss.sample(constant, num_steps, seed=1).states
+
+    for wrong in (0, -1, [3], [[3, 4]]):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match=r"sample: num_steps must be a pos"
+        ):
+            draw(tf.constant(wrong))
+    with pytest.raises(ValueError, match=r"positive int.*it is float32 with shape \(\)"):
+        tf.function(lambda x: ss.sample(constant, x, seed=1))(tf.constant(2.0))
+
+    only = random_parameters(np.random.default_rng(23), 2, 1)
+    only["transition_matrix"] = parameters["transition_matrix"]
+    scalar, steps = tf.TensorSpec([], tf.int32), tf.TensorSpec([None, 2, 2], tf.float64)
+    message = r"sample: transition_matrix varies over another number of steps than num_steps"
+
+    @tf.function(input_signature=[scalar, steps])
+    def vary(num_steps, transition_matrix):
+        ssm = build(only | {"transition_matrix": transition_matrix})
+        return ss.sample(ssm, num_steps, seed=1).states
+
+    @tf.function(input_signature=[steps])
+    def unknown_steps(transition_matrix):
+        return ss.sample(build(only | {"transition_matrix": transition_matrix}), 4, seed=1).states
+
+    varying = tf.constant(only["transition_matrix"])
+    assert vary(T, varying).shape == (T, 2)
+    assert vary(7, varying[:1]).shape == (7, 2)
+    for wrong in (1, T - 1, T + 1):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            vary(wrong, varying)
+    assert unknown_steps(varying[:4]).shape == (4, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        unknown_steps(varying)
+    with pytest.raises(ValueError, match=r"varies over 5 steps, but num_steps is 4"):
+        ss.sample(build(only), tf.constant(4), seed=1)
+    # XLA cannot raise such an error, but it draws nothing of a wrong length.
+    compiled = tf.function(lambda n: ss.sample(build(only), n, seed=1).states, jit_compile=True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reshape"):
+        compiled(tf.constant(4))
+
+
 def test_refuses_by_name():
     ssm = build(random_parameters(np.random.default_rng(17), 2, 1, lead=(T,)))
     with pytest.raises(
@@ -387,5 +463,7 @@ def test_refuses_by_name():
 def test_diffuse_states_have_nothing_to_draw_from():
     parameters = random_parameters(np.random.default_rng(19), 2, 1)
     ssm = ss.LinearGaussianSSM(**parameters, diffuse=[True, False])
-    with pytest.raises(ValueError, match=r"sample: the model has diffuse states.*sample_posterior"):
+    with pytest.raises(
+        ValueError, match=r"sample: the model has diffuse.*initial_variance.*posterior"
+    ):
         ss.sample(ssm, T, seed=1)
