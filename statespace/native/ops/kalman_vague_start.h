@@ -51,8 +51,10 @@ class VagueStart {
   // A step's update has been computed: replaces it where it is to be more precise. r[m, m]: the
   // observation noise's covariance.
   void revise(const V* r, KalmanUpdate<V>& update) {
-    wide_ = until_ > splat<V>(static_cast<ScalarOf<V>>(step_));
-    if (any_lane(wide_)) widen(update);
+    if (run_) {
+      wide_ = until_ > splat<V>(static_cast<T>(step_));
+      if (any_lane(wide_)) widen(update);
+    }
     watch(r, update);
   }
   // The same where a step repeats the one before.
@@ -62,7 +64,7 @@ class VagueStart {
   }
   // The prediction that followed gave `covariance`[n, n].
   void revise_prediction(V* covariance) {
-    if (any_lane(wide_)) widen_prediction(covariance);
+    if (run_ && any_lane(wide_)) widen_prediction(covariance);
   }
 
   // Whether the latest update has shown that the start was vague.

@@ -42,9 +42,15 @@ inline void for_each_group(int64_t begin, int64_t end, bool in_lanes, bool even_
 template <class T, class V>
 inline void locate(const Operand& operand, const Group<V>& group, int64_t shift, T** places) {
   T* const data = static_cast<T*>(operand.data) + shift;
-  for (int lane = 0; lane < kLanes<V>; ++lane) {
-    const int64_t item = group.item(lane);
-    places[lane] = data + (operand.offsets ? operand.offsets[item] : item * operand.item_stride);
+  if (operand.offsets != nullptr) {
+    for (int lane = 0; lane < kLanes<V>; ++lane) {
+      places[lane] = data + operand.offsets[group.item(lane)];
+    }
+  } else {
+    T* const first = data + group.first * operand.item_stride;
+    for (int lane = 0; lane < kLanes<V>; ++lane) {
+      places[lane] = first + (group.item(lane) - group.first) * operand.item_stride;
+    }
   }
 }
 
