@@ -316,6 +316,33 @@ def test_low_memory_changes_no_bit(algorithm, num_steps, per_step):
         np.testing.assert_array_equal(x, z, err_msg=name)
 
 
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("algorithm", ["covariance", "square_root", "univariate"])
+def test_known_matrices_change_no_bit_of_the_rest(algorithm, shared):
+    """Where no tape follows transition and observation matrix their cotangents are left out."""
+    rng = np.random.default_rng(9)
+    lead = () if shared else (9, 12)
+    parameters = random_parameters(rng, 3, 2, lead=lead, batch=() if shared else (9,))
+    y = random_data(rng, (9,), 12, 2, 0.0 if shared else 0.2)
+    diffuse = [True, False, True] if algorithm == "univariate" else None
+    rest = ("transition_scale", "observation_scale", "initial_mean")
+
+    def by(*watched):
+        variables = {name: tf.constant(parameters[name]) for name in NAMES}
+        with tf.GradientTape() as tape:
+            tape.watch([variables[name] for name in watched])
+            ssm = ss.LinearGaussianSSM(**variables, diffuse=diffuse)
+            value = tf.reduce_sum(ss.log_likelihood(ssm, y, algorithm=algorithm))
+        return tape.gradient(value, [variables[name] for name in rest])
+
+    known = by(*rest)
+    for graph in (False, True):
+        function = tf.function(by) if graph else by
+        for other in ((), ("transition_matrix",), ("observation_matrix",)):
+            for name, x, z in zip(rest, function(*rest, *other), known, strict=True):
+                np.testing.assert_array_equal(x, z, err_msg=name)
+
+
 def test_low_memory_refusals():
     parameters, y = setup(())
     with pytest.raises(ValueError, match="memory is 'low', but algorithm 'parallel' keeps"):
