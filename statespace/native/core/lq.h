@@ -99,9 +99,7 @@ inline Mask<V> load_rows(K k, M m, N n, const V* a, V* v, V* l) {
   const int64_t leading = static_cast<int64_t>(k) * n, all = static_cast<int64_t>(m) * n;
   for (int64_t i = 0; i < leading; ++i) v[i] = a[i];
   for (int64_t i = leading; i < all; ++i) l[i] = a[i];  // only where n = k
-  FiniteCheck<V> finite;
-  finite.add(all, a);
-  return mask_not(finite.passed());
+  return any_not_finite(all, a);
 }
 
 inline int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {

@@ -77,7 +77,7 @@ class FiniteCheck {
  public:
   template <class N>
   STATESPACE_ALWAYS_INLINE void add(N count, const V* x) {
-    int i = 0;
+    int64_t i = 0;
     if constexpr (std::is_floating_point_v<V>) {
       using U = Vector<V>;
       U sum = U();
@@ -99,6 +99,14 @@ class FiniteCheck {
  private:
   V sums_[4] = {};
 };
+
+// The lanes in which some of x[count] is infinite or NaN.
+template <class V>
+inline Mask<V> any_not_finite(int64_t count, const V* x) {
+  FiniteCheck<V> finite;
+  finite.add(count, x);
+  return mask_not(finite.passed());
+}
 
 // Zeros in place of what is infinite or NaN.
 template <class V, class N>

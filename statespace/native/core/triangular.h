@@ -248,26 +248,6 @@ inline Strides strides(TriangularSides sides, N n, int k) {
   return sides.right ? Strides{1, static_cast<int>(n)} : Strides{k, 1};
 }
 
-// The lanes in which some of x[count] is infinite or NaN.
-template <class V>
-inline Mask<V> any_not_finite(int64_t count, const V* x) {
-  using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
-  constexpr int kWidth = sizeof(U) / sizeof(V);
-  U probe = U();
-  int64_t i = 0;
-  for (; i + kWidth <= count; i += kWidth) {
-    const U y = load_register<U>(x + i);
-    probe = probe + (y - y);
-  }
-  V rest = V();
-  for (; i < count; ++i) rest = rest + (x[i] - x[i]);
-  if constexpr (kLanes<V> == 1) {
-    return rest != V() || any_lane(probe != U());
-  } else {
-    return mask_or(rest != V(), probe != V());
-  }
-}
-
 // The lanes in which a triangular l[n, n] has a zero on its diagonal, or a number that is not
 // finite.
 template <class V, class N>
