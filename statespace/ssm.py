@@ -1,7 +1,7 @@
 """The linear-Gaussian state-space model: value object, broadcasting rule, validation."""
 
 import functools
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Union
 
 import numpy as np
 import tensorflow as tf
@@ -94,7 +94,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
     observation_offset: tf.Tensor
     initial_mean: tf.Tensor
     initial_scale: tf.Tensor
-    diffuse: Optional[tf.Tensor]  # noqa: UP045 - ExtensionType knows no "X | None"
+    diffuse: Union[None, tf.Tensor]  # noqa: RUF036, UP007 - tried in this order
 
     def __init__(
         self,
@@ -124,9 +124,9 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             tensors["transition_offset"] = _zero_offset(tensors["transition_matrix"], axis=-1)
         if observation_offset is None:
             tensors["observation_offset"] = _zero_offset(tensors["observation_matrix"], axis=-2)
-        for name, tensor in tensors.items():
-            setattr(self, name, tensor)
-        self.diffuse = None if diffuse is None else _diffuse_states(diffuse, self.state_dim)
+        n = _last_axis(tensors["transition_matrix"])
+        tensors["diffuse"] = None if diffuse is None else _diffuse_states(diffuse, n)
+        self.__dict__.update(tensors)  # setattr looks every name up among all fields first
 
     @classmethod
     def from_covariances(
@@ -272,8 +272,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
     @property
     def state_dim(self) -> int | None:
         """n, or None where it is not known statically."""
-        shape = self.transition_matrix.shape
-        return None if shape.rank is None else shape[-1]
+        return _last_axis(self.transition_matrix)
 
     @property
     def observation_dim(self) -> int | None:
@@ -289,6 +288,10 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
     def parameters(self) -> tuple[tf.Tensor, ...]:
         """The eight parameters in the order of ``PARAMETERS``."""
         return tuple(getattr(self, spec.name) for spec in PARAMETERS)
+
+
+def _last_axis(tensor):
+    return None if tensor.shape.rank is None else tensor.shape[-1]
 
 
 def _diffuse_states(diffuse, n):
@@ -334,42 +337,55 @@ def check_broadcasting(ssm: LinearGaussianSSM, y: tf.Tensor) -> None:
     Raises:
       ValueError: names the argument whose shape does not fit, and both shapes.
     """
-    _check_data(ssm, y.shape)
-    num_steps = y.shape[-2] if y.shape.rank is not None else None
-    batch = y.shape[:-2]
-    for spec, tensor in zip(PARAMETERS, ssm.parameters(), strict=True):
-        shape = tensor.shape
-        if shape.rank is None:
+    _check_broadcasting(tuple(map(_shape, ssm.parameters())), _shape(y))
+
+
+def _shape(tensor) -> tuple[int | None, ...] | None:
+    return None if tensor.shape.rank is None else tuple(tensor.shape.as_list())
+
+
+# Checks of shapes that have passed are not repeated: eagerly they would take longer than the ops of
+# short series.
+_remember = functools.lru_cache(maxsize=256)
+
+
+@_remember
+def _check_broadcasting(parameters, data):
+    m = None if parameters[2] is None else parameters[2][-2]
+    _check_data(m, data)
+    num_steps = None if data is None else data[-2]
+    batch = tf.TensorShape(None if data is None else data[:-2])
+    for spec, shape in zip(PARAMETERS, parameters, strict=True):
+        if shape is None:
             batch = tf.TensorShape(None)
             continue
-        if shape.rank == len(spec.core):
+        if len(shape) == len(spec.core):
             continue
-        lead = shape[: shape.rank - len(spec.core)]
+        lead = shape[: len(shape) - len(spec.core)]
         if spec.per_step:
             steps = lead[-1]
             if None not in (steps, num_steps) and steps not in (1, num_steps):
                 raise ValueError(
-                    f"{spec.name} has shape {tensor.shape}: its time axis has {steps} steps but y "
-                    f"has {num_steps} (y has shape {y.shape}). Per-step parameters broadcast "
+                    f"{spec.name} has shape {shape}: its time axis has {steps} steps but y "
+                    f"has {num_steps} (y has shape {data}). Per-step parameters broadcast "
                     f"against y's leading axes [..., T]; give one per series as [B, 1, ...]."
                 )
             lead = lead[:-1]
         try:
-            batch = tf.broadcast_static_shape(batch, lead)
+            batch = tf.broadcast_static_shape(batch, tf.TensorShape(lead))
         except ValueError:
             raise ValueError(
-                f"{spec.name} has shape {tensor.shape}: its batch axes {lead} do not broadcast "
-                f"against the batch axes {batch} of y (shape {y.shape}) and the parameters "
+                f"{spec.name} has shape {shape}: its batch axes {lead} do not broadcast "
+                f"against the batch axes {batch} of y (shape {data}) and the parameters "
                 f"before it."
             ) from None
 
 
-def _check_data(ssm, shape):
-    if shape.rank is None:
+def _check_data(m, shape):
+    if shape is None:
         return
-    m = ssm.observation_dim
-    if shape.rank < 2:
-        hint = " Add the axis of the observation: y[..., tf.newaxis]." if shape.rank == 1 else ""
+    if len(shape) < 2:
+        hint = " Add the axis of the observation: y[..., tf.newaxis]." if len(shape) == 1 else ""
         raise ValueError(f"y has shape {shape}; it must be [..., T, m] with m = {m}.{hint}")
     if None not in (m, shape[-1]) and shape[-1] != m:
         hint = " Add the axis of the observation: y[..., tf.newaxis]." if m == 1 else ""
@@ -389,6 +405,11 @@ def _to_tensors(given):
         if value is None and not name.endswith("_offset"):
             raise ValueError(f"{name} is None; only the offsets may be left out.")
     given = {name: value for name, value in given.items() if value is not None}
+    dtype = getattr(next(iter(given.values())), "dtype", None)
+    if (dtype is tf.float64 or dtype is tf.float32) and all(
+        isinstance(value, tf.Tensor) and value.dtype is dtype for value in given.values()
+    ):
+        return given
     floats = {name: _float_dtype(value) for name, value in given.items()}
     floats = {name: dtype for name, dtype in floats.items() if dtype is not None}
     if len(set(floats.values())) > 1:
@@ -425,22 +446,28 @@ def _convert(name, value, dtype):
 
 def _check_core_shapes(tensors):
     """Core axes that share a letter must agree; says which two arguments do not."""
-    seen: dict[str, tuple[str, int]] = {}
-    for spec in PARAMETERS:
-        tensor = tensors.get(spec.name)
-        if tensor is None or tensor.shape.rank is None:
+    _check_core(
+        *((spec, _shape(tensors[spec.name])) for spec in PARAMETERS if spec.name in tensors)
+    )
+
+
+@_remember
+def _check_core(*arguments):
+    seen = {}
+    for spec, shape in arguments:
+        if shape is None:
             continue
-        shape, wanted = tuple(tensor.shape), ", ".join(spec.core)
+        wanted = ", ".join(spec.core)
         if len(shape) < len(spec.core):
             raise ValueError(f"{spec.name} has shape {shape}; it must be [..., {wanted}].")
         for letter, size in zip(spec.core, shape[-len(spec.core) :], strict=True):
             if size is None:
                 continue
-            owner, expected = seen.setdefault(letter, (spec.name, size))
+            owner, expected, owner_shape = seen.setdefault(letter, (spec.name, size, shape))
             if size != expected:
                 raise ValueError(
-                    f"{spec.name} has shape {tensor.shape}; it must be [..., {wanted}] with "
-                    f"{letter} = {expected}, as {owner} {tensors[owner].shape} says."
+                    f"{spec.name} has shape {shape}; it must be [..., {wanted}] with "
+                    f"{letter} = {expected}, as {owner} {owner_shape} says."
                 )
 
 

@@ -84,6 +84,8 @@ def masked_data(op: str, ssm, y, mask, lengths=None) -> tf.Tensor:
     if not isinstance(ssm, LinearGaussianSSM):
         raise ValueError(f"{op}: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
     y = _data(op, ssm, y)
+    if lengths is None and mask is None:
+        return y
     nan = tf.constant(float("nan"), y.dtype)
     if lengths is not None:
         y = tf.where(_length_mask(op, lengths, y), y, nan)
@@ -125,7 +127,7 @@ def _data(op, ssm, y):
             y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else ssm.dtype, name="y")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
-    if y.dtype == ssm.dtype:
+    if y.dtype is ssm.dtype:
         return y
     if y.dtype.is_integer:
         y = tf.cast(y, ssm.dtype)

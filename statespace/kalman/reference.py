@@ -7,8 +7,6 @@ Operands come in the order of the compiled ops: y, then ``statespace.ssm.PARAMET
 is that of ``step.py``.
 """
 
-import functools
-
 import tensorflow as tf
 
 from statespace.kalman.forms import Form
@@ -27,7 +25,7 @@ from statespace.kalman.step import (
     symmetric,
     zeros_of_step,
 )
-from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
+from statespace.linalg_ops.arguments import broadcast_batches, broadcast_matmul, with_shape
 from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.lq import lq
 from statespace.ssm import PARAMETERS
@@ -142,9 +140,7 @@ def scales_reference(y, *parameters):
     no_scale = tf.linalg.diag(zeros_of_step(y))
 
     def side_by_side(*blocks):
-        batch = functools.reduce(tf.broadcast_dynamic_shape, [tf.shape(x)[:-2] for x in blocks])
-        wide = [tf.broadcast_to(x, tf.concat([batch, tf.shape(x)[-2:]], 0)) for x in blocks]
-        return tf.concat(wide, axis=-1)
+        return tf.concat(broadcast_batches(blocks, [2] * len(blocks)), axis=-1)
 
     def triangle(*blocks):
         return lq(side_by_side(*blocks), mode="l")
@@ -179,12 +175,15 @@ def scales_reference(y, *parameters):
 def prepare(y, parameters):
     """Broadcasts the batch axes and sorts parameters into constant and time-varying ones.
 
+    Nothing is left to broadcast within a loop: XLA could not compile second derivatives of it.
+
     Returns:
       y with time first, constant parameters by name, time-varying ones by name with time first,
       and the initial mean and covariance with the full batch shape.
     """
     static, dynamic = batch_shape(y, parameters)
     num_steps, m = tf.shape(y)[-2], tf.shape(y)[-1]
+    y_steps = y.shape[-2:-1]
     y = tf.broadcast_to(y, tf.concat([dynamic, [num_steps, m]], 0))
     named = by_name(parameters)
     initial_mean, initial_scale = named.pop("initial_mean"), named.pop("initial_scale")
@@ -197,14 +196,17 @@ def prepare(y, parameters):
     constant, varying = {}, {}
     for spec in PARAMETERS[: len(named)]:
         parameter, axis = named[spec.name], -len(spec.core) - 1
-        if parameter.shape.rank == len(spec.core):
-            constant[spec.name] = parameter
-        elif parameter.shape[axis] == 1:
-            constant[spec.name] = tf.squeeze(parameter, axis)
+        core = parameter.shape[axis + 1 :]
+        sizes = tf.shape(parameter)[axis + 1 :]
+        if parameter.shape.rank > len(spec.core) and parameter.shape[axis] != 1:
+            parameter = tf.broadcast_to(parameter, tf.concat([dynamic, [num_steps], sizes], 0))
+            parameter = with_shape(parameter, static.concatenate(y_steps).concatenate(core))
+            varying[spec.name] = time_first(parameter, len(spec.core))
         else:
-            parameter = time_first(parameter, len(spec.core))
-            shape = tf.concat([[num_steps], tf.shape(parameter)[1:]], 0)
-            varying[spec.name] = tf.broadcast_to(parameter, shape)
+            if parameter.shape.rank > len(spec.core):
+                parameter = tf.squeeze(parameter, axis)
+            parameter = tf.broadcast_to(parameter, tf.concat([dynamic, sizes], 0))
+            constant[spec.name] = with_shape(parameter, static.concatenate(core))
     return time_first(y, 1), constant, varying, mean, covariance
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from statespace.linalg_ops.arguments import broadcast_matmul
+from statespace.linalg_ops.arguments import broadcast_matmul, matrix_transpose
 from statespace.linalg_ops.cholesky import factor_by_columns
 from statespace.linalg_ops.failure import append_axes
 from statespace.linalg_ops.triangular import solve_reference
@@ -67,7 +67,7 @@ def condition(y, parameters, mean, covariance, bad):
     z = whiten(innovation[..., tf.newaxis])
     failed |= tf.logical_not(tf.math.is_finite(tf.reduce_sum(tf.square(z), axis=[-2, -1])))
     z = tf.where(append_axes(failed, z), tf.zeros_like(z), z)
-    w = whiten(tf.where(rows, tf.linalg.matrix_transpose(cross), 0))
+    w = whiten(tf.where(rows, matrix_transpose(cross), 0))
     log_density = -0.5 * (
         math.log(2.0 * math.pi) * tf.reduce_sum(tf.cast(observed, y.dtype), axis=-1)
         + 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(l)), axis=-1)
@@ -82,7 +82,7 @@ def condition(y, parameters, mean, covariance, bad):
             tf.constant(float("nan"), y.dtype),
         ),
         weight=unwhiten(z)[..., 0],
-        gain=tf.linalg.matrix_transpose(unwhiten(w)),
+        gain=matrix_transpose(unwhiten(w)),
         whitened_observation=whiten(tf.where(rows, h, 0)),
         filtered_mean=mean + tf.matmul(w, z, transpose_a=True)[..., 0],
         filtered_covariance=covariance - tf.matmul(w, w, transpose_a=True),
@@ -158,7 +158,7 @@ def all_finite(x, axes):
 
 def symmetric(x):
     """The symmetric part of X."""
-    return 0.5 * (x + tf.linalg.matrix_transpose(x))
+    return 0.5 * (x + matrix_transpose(x))
 
 
 def quadratic(a, x):

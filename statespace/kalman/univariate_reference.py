@@ -34,7 +34,7 @@ from statespace.kalman.step import (
     symmetric,
     zeros_of_step,
 )
-from statespace.linalg_ops.arguments import broadcast_matmul, with_shape
+from statespace.linalg_ops.arguments import broadcast_matmul, matrix_transpose, with_shape
 from statespace.linalg_ops.failure import append_axes, spoil
 from statespace.linalg_ops.triangular import solve_reference
 
@@ -207,7 +207,7 @@ def smoother_moments(y, *operands):
         p, b = filtered.covariance, filtered.diffuse
         smoothed = filtered.mean + tf.linalg.matvec(p, r) + tf.linalg.matvec(b, rho)
         mixed = b @ gamma_1 @ p
-        variance = p - quadratic(p, n) - mixed - tf.linalg.matrix_transpose(mixed)
+        variance = p - quadratic(p, n) - mixed - matrix_transpose(mixed)
         variance -= b @ tf.matmul(gamma_2, b, transpose_b=True)
         backwards = (r, n, rho, gamma_1, gamma_2)
         for component in reversed(components):
@@ -255,7 +255,7 @@ def _undo(component, r, n, rho, gamma_1, gamma_2):
     diffuse = diffuse[..., tf.newaxis]
     mixed = _outer(gamma_k_1, x)
     change = rate[..., tf.newaxis, tf.newaxis] * _outer(x, x) - mixed
-    change -= tf.linalg.matrix_transpose(mixed)
+    change -= matrix_transpose(mixed)
     gamma_2 += tf.where(diffuse, change, 0)
     gamma_1 -= _outer(tf.linalg.matvec(gamma_1, k), h)
     gamma_1 += tf.where(diffuse, _outer(x, row), 0)
@@ -331,7 +331,7 @@ def _condition_on(component, state):
     mean = state.mean + k * component.innovation[..., tf.newaxis]
     once = _outer(k, m)
     # (I - K h') P (I - K h')' + K r K', which for K = P h / f is P - K (P h)'.
-    whole = once + tf.linalg.matrix_transpose(once) - f[..., tf.newaxis, tf.newaxis] * _outer(k, k)
+    whole = once + matrix_transpose(once) - f[..., tf.newaxis, tf.newaxis] * _outer(k, k)
     diffuse = is_diffuse[..., tf.newaxis, tf.newaxis]
     covariance = state.covariance - tf.where(diffuse, whole, _outer(m, k))
     left = state.left - tf.cast(is_diffuse, mean.dtype)

@@ -173,3 +173,13 @@ def broadcast_matmul(a, b, **transposes):
     as ``[17, 1, 2, 17]`` and ``[1, 1, 17, 17]``.
     """
     return tf.matmul(*broadcast_batches([a, b], [2, 2]), **transposes)
+
+
+@tf.custom_gradient
+def matrix_transpose(a):
+    """``tf.linalg.matrix_transpose`` whose derivatives XLA can compile inside loops.
+
+    TensorFlow's own computes the axes' order for each further derivative, and XLA refuses an order
+    that it has to look up.
+    """
+    return tf.linalg.matrix_transpose(a), matrix_transpose

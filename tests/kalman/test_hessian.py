@@ -90,6 +90,25 @@ def test_hessian_against_finite_differences(algorithm, diffuse, batch, graph, ca
     _assert_close(got, tf.transpose(got), 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "diffuse"), [("square_root", None), ("univariate", [True, False])]
+)
+def test_second_derivatives_in_xla(algorithm, diffuse):
+    """Of a batch that shares parameters: what is broadcast must be so outside of the loops."""
+    problem = Problem((2,), algorithm, diffuse)
+
+    def product(*arguments):
+        """Of the Hessian with a vector."""
+        with tf.GradientTape() as tape:
+            tape.watch(arguments)
+            gradient = problem.gradient(*arguments)
+            total = tf.tensordot(gradient, tf.constant(np.linspace(1.0, 2.0, gradient.shape[0])), 1)
+        return _flat(tape.gradient(total, arguments))
+
+    got = tf.function(product, jit_compile=True)(*problem.arguments)
+    _assert_close(got, product(*problem.arguments), 1e-12)
+
+
 def test_hessian_of_data_of_unknown_size():
     problem = Problem((2,))
     spec = tf.TensorSpec([None, None, 1], tf.float64)

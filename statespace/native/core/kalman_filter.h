@@ -130,7 +130,11 @@ STATESPACE_ALWAYS_INLINE void kalman_update_covariance(N n, M m, const KalmanPar
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), zero = V();
   FiniteCheck<V> finite;
-  for (int i = 0; i < n; ++i) finite.add(i + 1, p + i * n);
+  if constexpr (kLanes<V> == 1) {
+    finite.add(n * n, p);
+  } else {
+    for (int i = 0; i < n; ++i) finite.add(i + 1, p + i * n);
+  }
 
   kalman_innovation_covariance(n, m, model, p, out.w, out.s);
   for (int i = 0; i < m; ++i) {
@@ -169,6 +173,13 @@ STATESPACE_ALWAYS_INLINE void kalman_update_covariance(N n, M m, const KalmanPar
       }
     }
     for (int j = 0; j < n; ++j) out.w[i * n + j] = out.w[i * n + j] * out.inverse[i];
+  }
+  // Both triangles are summed alike. What is not in lanes takes less time whole, while it is small.
+  constexpr int kLargestWhole = kLanes<V> == 1 ? 32 : 0;
+  if (n <= kLargestWhole) {
+    for (int i = 0; i < n * n; ++i) out.p[i] = p[i];
+    multiply<Into::kSubtract>(n, n, m, transposed<V>(out.w, n), rows<V>(out.w, n), out.p);
+    return;
   }
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j <= i; ++j) out.p[i * n + j] = p[i * n + j];

@@ -85,7 +85,8 @@ class Settling {
   // The same where the last step has been repeated, not computed: p[n, n] has stayed.
   template <class N>
   void count(N n, const V* p) {
-    if (++count_ >= kFirstCheckpoint && count_ >= 2 * checkpoint_count_) {
+    // Not long after the checkpoint has come of age: what settles is seen the sooner.
+    if (++count_ >= kFirstCheckpoint && 8 * count_ >= 13 * checkpoint_count_) {
       for (int i = 0; i < n * n; ++i) checkpoint_[i] = p[i];
       checkpoint_count_ = count_;
     }

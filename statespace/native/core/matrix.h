@@ -70,23 +70,20 @@ inline void set_zero(N count, V* x) {
   for (int i = 0; i < count; ++i) x[i] = V();
 }
 
-// Finds numbers that are infinite or NaN: x - x is 0 or NaN. In four sums, whose additions need not
-// wait for each other.
+// Finds numbers that are infinite or NaN: x - x is 0 or NaN. In several sums, whose additions need
+// not wait for each other.
 template <class V>
 class FiniteCheck {
  public:
   template <class N>
   STATESPACE_ALWAYS_INLINE void add(N count, const V* x) {
     int64_t i = 0;
-    if constexpr (std::is_floating_point_v<V>) {
-      using U = Vector<V>;
-      U sum = U();
-      for (; i + kLanes<U> <= count; i += kLanes<U>) {
-        U numbers;
+    if constexpr (kNumbers) {
+      for (; i + kLanes<Wide> <= count; i += kLanes<Wide>) {
+        Wide numbers;
         std::memcpy(&numbers, x + i, sizeof numbers);
-        sum = sum + (numbers - numbers);
+        wide_ = wide_ + (numbers - numbers);
       }
-      for (int lane = 0; lane < kLanes<U>; ++lane) sums_[lane % 4] = sums_[lane % 4] + sum[lane];
     }
     for (; i + 4 <= count; i += 4) {
       for (int k = 0; k < 4; ++k) sums_[k] = sums_[k] + (x[i + k] - x[i + k]);
@@ -94,10 +91,20 @@ class FiniteCheck {
     for (; i < count; ++i) sums_[0] = sums_[0] + (x[i] - x[i]);
   }
   // The lanes in which all numbers were finite.
-  Mask<V> passed() const { return (sums_[0] + sums_[1]) + (sums_[2] + sums_[3]) == V(); }
+  Mask<V> passed() const {
+    V sum = (sums_[0] + sums_[1]) + (sums_[2] + sums_[3]);
+    if constexpr (kNumbers) {
+      for (int lane = 0; lane < kLanes<Wide>; ++lane) sum = sum + wide_[lane];
+    }
+    return sum == V();
+  }
 
  private:
+  static constexpr bool kNumbers = std::is_floating_point_v<V>;
+  using Wide = std::conditional_t<kNumbers, Vector<ScalarOf<V>>, V>;
+
   V sums_[4] = {};
+  Wide wide_ = Wide();  // of neighbouring numbers
 };
 
 // The lanes in which some of x[count] is infinite or NaN.

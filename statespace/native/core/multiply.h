@@ -41,11 +41,14 @@ inline U spread(const V& x) {
 }
 
 // Rows i ... i + R - 1 of C, whose rows lie `stride` apart, from column j on: C registers of each
-// row. With Part::kLower what lies above the diagonal is not stored.
+// row. With Part::kLower what lies above the diagonal is not stored. The last register begins at
+// column j + last, and may take some numbers once more.
 template <Into into, Part part, int R, int C, class U, class V, class K>
 STATESPACE_ALWAYS_INLINE void multiply_tile(K k, const View<V>& a, int i, const View<V>& b, int j,
-                                            V* c, int64_t stride) {
+                                            V* c, int64_t stride,
+                                            int64_t last = (C - 1) * (sizeof(U) / sizeof(V))) {
   constexpr int kWidth = sizeof(U) / sizeof(V);
+  const auto place = [last](int s) { return s == C - 1 ? last : int64_t{s} * kWidth; };
   static_assert(part == Part::kAll || kWidth == 1, "a register may not cross the diagonal");
   V* const corner = c + i * stride + j;
   U sums[R][C];
@@ -53,13 +56,13 @@ STATESPACE_ALWAYS_INLINE void multiply_tile(K k, const View<V>& a, int i, const 
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int s = 0; s < C; ++s) {
-      sums[r][s] = into == Into::kSet ? U() : load_register<U>(corner + r * stride + s * kWidth);
+      sums[r][s] = into == Into::kSet ? U() : load_register<U>(corner + r * stride + place(s));
     }
   }
   for (int l = 0; l < k; ++l) {
     U y[C];
 #pragma GCC unroll 4
-    for (int s = 0; s < C; ++s) y[s] = load_register<U>(&b(l, j + s * kWidth));
+    for (int s = 0; s < C; ++s) y[s] = load_register<U>(&b(l, j + place(s)));
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       const U x = spread<U>(a(i + r, l));
@@ -75,7 +78,7 @@ STATESPACE_ALWAYS_INLINE void multiply_tile(K k, const View<V>& a, int i, const 
 #pragma GCC unroll 4
     for (int s = 0; s < C; ++s) {
       if (part == Part::kAll || j + s <= i + r) {
-        store_register(sums[r][s], corner + r * stride + s * kWidth);
+        store_register(sums[r][s], corner + r * stride + place(s));
       }
     }
   }
@@ -84,8 +87,8 @@ STATESPACE_ALWAYS_INLINE void multiply_tile(K k, const View<V>& a, int i, const 
 // Registers of a row that one tile of four rows takes: what the processor has registers for.
 constexpr int kTileColumns = kVectorBytes == 64 ? 4 : 3;
 
-// R rows of C in the columns j ... columns - 1: a few registers at a time, then one, then single
-// numbers.
+// R rows of C in the columns j ... columns - 1: a few registers at a time, or, where they do not
+// fill one, single numbers.
 template <Into into, Part part, int R, class V, class K>
 inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, const View<V>& b, V* c,
                           int64_t stride) {
@@ -96,11 +99,12 @@ inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, cons
       for (; j + kTileColumns * kWidth <= columns; j += kTileColumns * kWidth) {
         multiply_tile<into, part, R, kTileColumns, U>(k, a, i, b, j, c, stride);
       }
-      for (; j + 2 * kWidth <= columns; j += 2 * kWidth) {
-        multiply_tile<into, part, R, 2, U>(k, a, i, b, j, c, stride);
-      }
-      for (; j + kWidth <= columns; j += kWidth) {
-        multiply_tile<into, part, R, 1, U>(k, a, i, b, j, c, stride);
+      if (j + kWidth <= columns) {
+        with_fixed_size<kTileColumns>((columns - j + kWidth - 1) / kWidth, [&](auto registers) {
+          multiply_tile<into, part, R, registers, U>(k, a, i, b, j, c, stride,
+                                                     columns - j - kWidth);
+        });
+        return;
       }
     }
   }

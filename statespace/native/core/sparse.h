@@ -45,26 +45,28 @@ inline void find_pattern(N, int num_rows, int num_columns, const View<V>& a, Pat
   }
 }
 
-// Row i of C = base + A B from column j on, `C` registers of it.
+// Row i of C = base + A B from column j on, `C` registers of it, of which the last begins at column
+// j + last and may take some numbers once more.
 template <int C, class U, class V>
 inline void multiply_sparse_tile(const Pattern& pattern, const View<V>& a, int i, const V* b,
-                                 int64_t stride, int j, const V* base, V* c) {
+                                 int64_t stride, int j, int last, const V* base, V* c) {
   constexpr int kWidth = sizeof(U) / sizeof(V);
+  const auto place = [last](int s) { return s == C - 1 ? last : s * kWidth; };
   U sums[C];
 #pragma GCC unroll 4
   for (int s = 0; s < C; ++s) {
-    sums[s] = base == nullptr ? U() : load_register<U>(base + j + s * kWidth);
+    sums[s] = base == nullptr ? U() : load_register<U>(base + j + place(s));
   }
   for (int32_t p = pattern.begin[i]; p < pattern.begin[i + 1]; ++p) {
     const int l = pattern.columns[p];
     const U x = spread<U>(a(i, l));
 #pragma GCC unroll 4
     for (int s = 0; s < C; ++s) {
-      sums[s] = mul_add(x, load_register<U>(b + l * stride + j + s * kWidth), sums[s]);
+      sums[s] = mul_add(x, load_register<U>(b + l * stride + j + place(s)), sums[s]);
     }
   }
 #pragma GCC unroll 4
-  for (int s = 0; s < C; ++s) store_register(sums[s], c + j + s * kWidth);
+  for (int s = 0; s < C; ++s) store_register(sums[s], c + j + place(s));
 }
 
 // C = A B + base for C[num_rows, n], of row i up to column end(i) or somewhat farther; a null base
@@ -81,15 +83,15 @@ inline void multiply_sparse(const Pattern& pattern, int num_rows, int n, const V
     int columns = end(i), j = 0;
     if (n >= kWidth) {
       columns = std::max(columns, kWidth);
-      for (; j + 4 * kWidth <= columns; j += 4 * kWidth) {
-        multiply_sparse_tile<4, U>(pattern, a, i, b, n, j, base_row, row);
-      }
-      for (; j < columns; j += kWidth) {  // the last register may take some numbers once more
-        const int first = std::min(j, columns - kWidth);
-        multiply_sparse_tile<1, U>(pattern, a, i, b, n, first, base_row, row);
+      for (; j < columns; j += 4 * kWidth) {
+        const int wanted = std::min((columns - j + kWidth - 1) / kWidth, 4);
+        const int last = std::min((wanted - 1) * kWidth, columns - j - kWidth);
+        with_fixed_size<4>(wanted, [&](auto registers) {
+          multiply_sparse_tile<registers, U>(pattern, a, i, b, n, j, last, base_row, row);
+        });
       }
     } else {
-      for (; j < columns; ++j) multiply_sparse_tile<1, V>(pattern, a, i, b, n, j, base_row, row);
+      for (; j < columns; ++j) multiply_sparse_tile<1, V>(pattern, a, i, b, n, j, 0, base_row, row);
     }
   }
 }
