@@ -76,17 +76,43 @@ STATESPACE_ALWAYS_INLINE void noise_covariance(N n, int columns, const V* scale,
                                      transposed(scale, columns), covariance);
 }
 
+// x += A y for `R` rows of A, whose sums need not wait for each other: A(r, l) is
+// a[r * row + l * column], and may be the same in all lanes of y. With kSubtract x -= A y.
+template <Into into, int R, class V, class A, class K>
+STATESPACE_ALWAYS_INLINE void add_few_products(K k, const A* a, int64_t row, int64_t column,
+                                               const V* y, V* x) {
+  V sums[R];
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) sums[r] = x[r];
+  for (int l = 0; l < k; ++l) {
+    const V number = y[l];
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      const V factor = spread<V>(a[r * row + l * column]);
+      sums[r] = into == Into::kAdd ? mul_add(factor, number, sums[r])
+                                   : neg_mul_add(factor, number, sums[r]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) x[r] = sums[r];
+}
+template <Into into, class V, class A, class N, class K>
+STATESPACE_ALWAYS_INLINE void add_products(N n, K k, const A* a, int64_t row, int64_t column,
+                                           const V* y, V* x) {
+  int i = 0;
+  for (; i + 4 <= n; i += 4) {
+    add_few_products<into, 4>(k, a + i * row, row, column, y, x + i);
+  }
+  for (; i < n; ++i) add_few_products<into, 1>(k, a + i * row, row, column, y, x + i);
+}
+
 // x += A' y for A[k, n], which may be the same in all lanes of y.
 template <class V, class A, class N, class K>
 STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
   if constexpr (kLanes<V> == 1) {
     multiply<Into::kAdd>(Fixed<1>(), n, k, rows(y, k), rows(a, n), x);
   } else {
-    for (int i = 0; i < n; ++i) {
-      V sum = x[i];
-      for (int l = 0; l < k; ++l) sum = mul_add(spread<V>(a[l * n + i]), y[l], sum);
-      x[i] = sum;
-    }
+    add_products<Into::kAdd>(n, k, a, 1, n, y, x);
   }
 }
 
@@ -94,11 +120,8 @@ STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const
 template <class V, class A, class N, class M>
 STATESPACE_ALWAYS_INLINE void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y,
                                                      const V* a, V* v) {
-  for (int i = 0; i < m; ++i) {
-    V sum = y[i] - d[i];
-    for (int j = 0; j < n; ++j) sum = neg_mul_add(spread<V>(h[i * n + j]), a[j], sum);
-    v[i] = sum;
-  }
+  for (int i = 0; i < m; ++i) v[i] = y[i] - d[i];
+  add_products<Into::kSubtract>(m, n, h, n, 1, a, v);
 }
 
 // w = H P and the lower triangle of s = H P H' + R.
@@ -174,9 +197,7 @@ STATESPACE_ALWAYS_INLINE void kalman_update_covariance(N n, M m, const KalmanPar
     }
     for (int j = 0; j < n; ++j) out.w[i * n + j] = out.w[i * n + j] * out.inverse[i];
   }
-  // Both triangles are summed alike. What is not in lanes takes less time whole, while it is small.
-  constexpr int kLargestWhole = kLanes<V> == 1 ? 32 : 0;
-  if (n <= kLargestWhole) {
+  if (whole_is_faster<V>(n)) {  // both triangles are summed alike
     for (int i = 0; i < n * n; ++i) out.p[i] = p[i];
     multiply<Into::kSubtract>(n, n, m, transposed<V>(out.w, n), rows<V>(out.w, n), out.p);
     return;

@@ -41,18 +41,22 @@ inline void information_bound(N n, const V* f, const V* cov, V* bound) {
 
 // How much larger than a smoothed variance, left of P - P N P, is what cancels in it: the worst of
 // the states. Times the machine's epsilon it bounds the relative error of that variance. bound: as
-// above; p: filtered [n, n].
+// above; p: filtered [n, n]. `work` holds n numbers.
 template <class V, class N>
-inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothed) {
+inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothed, V* work) {
   const V zero = V(), infinite = splat<V>(std::numeric_limits<ScalarOf<V>>::infinity());
-  V worst = zero;
-  for (int i = 0; i < n; ++i) {
-    V sum = zero;
-    for (int j = 0; j < n; ++j) sum = mul_add(absolute(p[i * n + j]), bound[j], sum);
-    const V left = smoothed[i * n + i];
-    const V nothing_left = select<V>(sum > zero, infinite, zero);
-    worst = maximum(worst, select<V>(left > zero, sum * sum / left, nothing_left));
+  V* const sums = work;  // |P| times the bound
+  set_zero(n, sums);
+  for (int j = 0; j < n; ++j) {
+    for (int i = 0; i < n; ++i) sums[i] = mul_add(absolute(p[j * n + i]), bound[j], sums[i]);
   }
+  for (int i = 0; i < n; ++i) {
+    const V sum = sums[i], left = smoothed[i * n + i];
+    const V nothing_left = select<V>(sum > zero, infinite, zero);
+    sums[i] = select<V>(left > zero, sum * sum / left, nothing_left);
+  }
+  V worst = zero;
+  for (int i = 0; i < n; ++i) worst = maximum(worst, sums[i]);
   return worst;
 }
 
@@ -94,11 +98,9 @@ inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
   }
   information_bound(n, model.f, cov, bound);
   multiply(n, n, n, rows<V>(back, n), rows<V>(update.p, n), n_p);
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j <= i; ++j) out.covariance[i * n + j] = update.p[i * n + j];
-  }
-  multiply<Into::kSubtract, Part::kLower>(n, n, n, rows<V>(update.p, n), rows<V>(n_p, n),
-                                          out.covariance);
+  for (int i = 0; i < n * n; ++i) out.covariance[i] = update.p[i];
+  multiply<Into::kSubtract, Part::kLowerOrAll>(n, n, n, rows<V>(update.p, n), rows<V>(n_p, n),
+                                               out.covariance);
   mirror(n, out.covariance);
 
   // N = H' S^-1 H + (I - K H)' F'N F (I - K H), one factor after the other: multiplied out, it is a
@@ -108,14 +110,13 @@ inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
   multiply(m, n, n, rows<V>(gain, n), rows<V>(back, n), k_n);
   multiply<Into::kSubtract>(n, n, m, transposed<V>(k_n, n), rows<V>(model.h, n), back);
   multiply(m, n, n, rows<V>(gain, n), rows<V>(back, n), k_n);
-  for (int i = 0; i < n; ++i) {
-    for (int j = 0; j <= i; ++j) cov[i * n + j] = back[i * n + j];
-  }
-  multiply<Into::kSubtract, Part::kLower>(n, n, m, transposed<V>(model.h, n), rows<V>(k_n, n), cov);
-  multiply<Into::kAdd, Part::kLower>(n, n, m, transposed<V>(whitened, n), rows<V>(whitened, n),
-                                     cov);
+  for (int i = 0; i < n * n; ++i) cov[i] = back[i];
+  multiply<Into::kSubtract, Part::kLowerOrAll>(n, n, m, transposed<V>(model.h, n), rows<V>(k_n, n),
+                                               cov);
+  multiply<Into::kAdd, Part::kLowerOrAll>(n, n, m, transposed<V>(whitened, n), rows<V>(whitened, n),
+                                          cov);
   mirror(n, cov);
-  return smoother_cancellation(n, bound, update.p, out.covariance);
+  return smoother_cancellation(n, bound, update.p, out.covariance, x);
 }
 
 // u = L'^-1 (z - L^-1 H P r) [m], S^-1 v - K'r, and r += H'u: from r_f = F'r of the step after to
@@ -123,9 +124,10 @@ inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
 template <class V, class A, class N, class M>
 inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* z, V* r,
                         V* u) {
+  for (int i = 0; i < m; ++i) u[i] = z[i];
+  add_products<Into::kSubtract>(m, n, weights.w, n, 1, r, u);
   for (int i = m - 1; i >= 0; --i) {
-    V sum = z[i];
-    for (int j = 0; j < n; ++j) sum = neg_mul_add(spread<V>(weights.w[i * n + j]), r[j], sum);
+    V sum = u[i];
     for (int k = i + 1; k < m; ++k) {
       sum = neg_mul_add(spread<V>(weights.l[k * m + i]), u[k], sum);
     }

@@ -165,8 +165,8 @@ inline V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
   V* const bound = more + n;
   information_bound(n, model.f, back.cov, bound);
   multiply(n, n, n, rows<V>(back.cov, n), rows<V>(model.f, n), x);
-  multiply<Into::kSet, Part::kLower>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(x, n),
-                                     back.cov);
+  multiply<Into::kSet, Part::kLowerOrAll>(n, n, n, rows<V>(model.f_transpose, n), rows<V>(x, n),
+                                          back.cov);
   mirror(n, back.cov);
   if (filtered.diffuse) {
     multiply(n, n, n, rows<V>(back.gamma_1, n), rows<V>(model.f, n), x);
@@ -195,7 +195,7 @@ inline V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
                                             out.covariance);
   }
   mirror(n, out.covariance);
-  const V cancellation = smoother_cancellation(n, bound, filtered.p, out.covariance);
+  const V cancellation = smoother_cancellation(n, bound, filtered.p, out.covariance, x);
 
   for (int i = m - 1; i >= 0; --i) {
     smooth_component(n, step.observation, i, step.component[i], step.before[i].diffuse, back, more);

@@ -13,8 +13,9 @@ namespace STATESPACE_ISA {
 
 // What a product does to its destination.
 enum class Into { kSet, kAdd, kSubtract };
-// Which part of the destination it computes.
-enum class Part { kAll, kLower };
+// Which part of the destination it computes. kLowerOrAll: the lower triangle, and the upper one
+// where that takes less time than to leave it out.
+enum class Part { kAll, kLower, kLowerOrAll };
 
 // A register of type U: one V, or, where V is a single number, several neighbouring ones.
 template <class U, class V>
@@ -288,6 +289,13 @@ STATESPACE_ALWAYS_INLINE void multiply_small(M, N, K k, const View<V>& a, const 
   }
 }
 
+// Whether all of a square product takes less time than its lower triangle: what is not in lanes
+// would go number by number along the diagonal.
+template <class V>
+constexpr bool whole_is_faster(int n) {
+  return kLanes<V> == 1 && n <= 32;
+}
+
 // C = A B, C += A B or C -= A B, for C[m, n] with rows `stride` apart, A[m, k], B[k, n]. With
 // Part::kLower only entries on and below the diagonal are computed (C is square) and the others
 // left alone.
@@ -298,7 +306,10 @@ STATESPACE_ALWAYS_INLINE void multiply_small(M, N, K k, const View<V>& a, const 
 template <Into into = Into::kSet, Part part = Part::kAll, class V, class M, class N, class K>
 STATESPACE_ALWAYS_INLINE void multiply(M m, N n, K k, const View<V>& a, const View<V>& b, V* c,
                                        int64_t stride) {
-  if constexpr (kLanes<V> > 1 && is_small<M> && is_small<N>) {
+  if constexpr (part == Part::kLowerOrAll) {
+    if (whole_is_faster<V>(n)) return multiply<into>(m, n, k, a, b, c, stride);
+    return multiply<into, Part::kLower>(m, n, k, a, b, c, stride);
+  } else if constexpr (kLanes<V> > 1 && is_small<M> && is_small<N>) {
     return multiply_small<into, part>(m, n, k, a, b, c, stride);
   }
   constexpr bool any_size =
@@ -308,7 +319,7 @@ STATESPACE_ALWAYS_INLINE void multiply(M m, N n, K k, const View<V>& a, const Vi
       return multiply_packed<into, part>(m, n, k, a, b, c, stride);
     }
   }
-  multiply_direct<into, part>(m, n, k, a, b, c, stride);
+  if constexpr (part != Part::kLowerOrAll) multiply_direct<into, part>(m, n, k, a, b, c, stride);
 }
 
 // The same for dense C.

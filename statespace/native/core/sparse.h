@@ -125,7 +125,8 @@ STATESPACE_ALWAYS_INLINE void congruence(const Pattern& pattern, N n, const V* a
     for (int i = 0; i < n; ++i) {
       for (int j = 0; j <= i; ++j) out[i * n + j] = c == nullptr ? V() : c[i * n + j];
     }
-    multiply<Into::kAdd, Part::kLower>(n, n, n, rows<V>(a, n), rows<V>(product, n), out);
+    if (whole_is_faster<V>(n)) mirror(n, out);
+    multiply<Into::kAdd, Part::kLowerOrAll>(n, n, n, rows<V>(a, n), rows<V>(product, n), out);
   }
   mirror(n, out);
 }

@@ -10,6 +10,7 @@
 #define STATESPACE_NATIVE_OPS_KALMAN_PLAN_H_
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "ops/kalman_settling.h"
@@ -44,7 +45,6 @@ class KalmanPlan {
     varies_ = covariances_vary(operands);
     entry_of_step_.resize(num_steps);
     const auto begin = [&] {
-      entries_.clear();
       matrices_.clear();
       num_entries_ = 0;
       normaliser_ = LogNormaliser<T>();
@@ -114,7 +114,9 @@ class KalmanPlan {
   // Each entry is a predicted covariance and the update from it.
   int64_t entry_size() const { return int64_t{n_} * n_ + kalman_update_size(n_, m_); }
   int64_t matrices_size() const { return int64_t{m_} * n_ + 2 * int64_t{n_} * n_; }
-  T* predicted(int entry) const { return const_cast<T*>(entries_.data()) + entry * entry_size(); }
+  T* predicted(int entry) const {
+    return blocks_[entry / kBlock].get() + entry % kBlock * entry_size();
+  }
   KalmanUpdate<T> update(int entry) const {
     KalmanUpdate<T> x;
     place(x, predicted(entry) + n_ * n_, n_, m_);
@@ -124,11 +126,13 @@ class KalmanPlan {
   KalmanUpdate<T> last_update() const { return update(num_entries_ - 1); }
 
   bool has_room() const {
-    const size_t size = entries_.size() + static_cast<size_t>(entry_size()) + matrices_.size();
-    return size * sizeof(T) <= kMostPlanBytes;
+    const size_t entries = static_cast<size_t>(num_entries_ + 1) * entry_size();
+    return (entries + matrices_.size()) * sizeof(T) <= kMostPlanBytes;
   }
   KalmanUpdate<T> add_entry(const KalmanParameters<T>& model, const T* y, const T* p) {
-    entries_.resize(entries_.size() + entry_size());
+    if (num_entries_ == static_cast<int>(blocks_.size()) * kBlock) {
+      blocks_.emplace_back(new T[kBlock * entry_size()]());  // innovations and means stay zero
+    }
     std::copy_n(p, n_ * n_, predicted(num_entries_));
     KalmanUpdate<T> x = update(num_entries_++);
     kalman_update_covariance(n_, m_, model, y, p, x);
@@ -144,10 +148,13 @@ class KalmanPlan {
     clear_not_finite(matrices_size(), matrices_.data() + matrices_.size() - matrices_size());
   }
 
+  static constexpr int kBlock = 16;
+
   int n_, m_;
   bool varies_ = false;
-  std::vector<T> entries_, matrices_;
+  std::vector<std::unique_ptr<T[]>> blocks_;  // of entries, which stay where they are
   int num_entries_ = 0;
+  std::vector<T> matrices_;
   std::vector<int> entry_of_step_;
   LogNormaliser<T> normaliser_;
   T log_root_ = T();

@@ -180,29 +180,45 @@ void smooth_shared_means(const Call& call, const Group<V>& group,
   with_model_sizes<V>(call, [&](auto n, auto m) {
     using Means = KalmanMeans<V, decltype(n), decltype(m)>;
     const int64_t num_steps = call.size('T'), entry = n + m;
-    const int64_t size = Means::work_size(call) + num_steps * entry + n + StepBuffer<V>::size(n) +
+    // Of a single long series in a vector the other lanes, which idle, are not kept.
+    const bool single = group.count == 1 && kLanes<V> > 1 &&
+                        num_steps * entry * int64_t{sizeof(V)} > kLargestTapeBytes;
+    const int64_t tape_size = (num_steps * entry - 1) / (single ? kLanes<V> : 1) + 1;
+    const int64_t size = Means::work_size(call) + tape_size + entry + n + StepBuffer<V>::size(n) +
                          smooth_mean_work_size(n, m);
     V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Means means(call, call.inputs, group, plan, n, m, take(Means::work_size(call)));
-    V* const tape = take(num_steps * entry);  // filtered means and L^-1 v
-    V* const r = take(n);
+    V* const tape = take(tape_size);  // filtered means and L^-1 v
+    auto* const single_tape = reinterpret_cast<ScalarOf<V>*>(tape);
+    V *const spread_out = take(entry), *const r = take(n);
+    const auto keep = [=](int64_t place, const V& x) {
+      if (single) {
+        single_tape[place] = get_lane(x, 0);
+      } else {
+        tape[place] = x;
+      }
+    };
     const StepBuffer<V> smoothed(call.outputs[Output::kMean], group, num_steps,
                                  take(StepBuffer<V>::size(n)));
     V* const work = memory;
     CompensatedSum<V> squares;
     const V info = means.forward([&](int64_t step, const StepMeans<V>& x) {
-      V* const to = tape + step * entry;
-      for (int i = 0; i < n; ++i) to[i] = x.filtered[i];
+      for (int i = 0; i < n; ++i) keep(step * entry + i, x.filtered[i]);
       for (int i = 0; i < m; ++i) {
-        to[n + i] = x.whitened[i];
+        keep(step * entry + n + i, x.whitened[i]);
         squares.add(x.whitened[i] * x.whitened[i]);
       }
     });
     set_zero(n, r);
     for (int64_t step = num_steps - 1; step >= 0; --step) {
       const KalmanUpdate<ScalarOf<V>> update = plan.step_update(step);
-      const V* const from = tape + step * entry;
+      const V* from = spread_out;
+      if (single) {
+        for (int i = 0; i < entry; ++i) spread_out[i] = splat<V>(single_tape[step * entry + i]);
+      } else {
+        from = tape + step * entry;
+      }
       smooth_mean<V>(n, m, weights(update), plan.transition_matrix(step),
                      plan.observation_matrix(step), update.p, from, from + n, r, smoothed.at(step),
                      work);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
@@ -20,6 +21,9 @@ namespace {
 
 // Below this a second thread costs more than it saves.
 constexpr double kWorthSharing = 50e3;  // nanoseconds
+// How long a thread that has worked looks for more before it sleeps. To wake it takes as long as
+// many a call does, and in a training loop the next one comes soon.
+constexpr std::chrono::microseconds kLookForWork{300};
 
 unsigned floating_point_mode() {
 #if defined(__SSE__)
@@ -34,6 +38,20 @@ void set_floating_point_mode(unsigned mode) {
 #else
   (void)mode;
 #endif
+}
+
+// Waits until done() or kLookForWork has passed, leaving the core to whoever else wants it.
+template <class Done>
+void look_for(Done&& done) {
+  const auto end = std::chrono::steady_clock::now() + kLookForWork;
+  while (!done() && std::chrono::steady_clock::now() < end) {
+    for (int i = 0; i < 32 && !done(); ++i) {
+#if defined(__SSE__)
+      _mm_pause();
+#endif
+    }
+    std::this_thread::yield();
+  }
 }
 
 thread_local bool in_pool_thread = false;
@@ -97,6 +115,9 @@ class Pool {
     // All ranges are taken by now: wait for the workers that have one, not for those still asleep.
     std::unique_lock<std::mutex> lock(mutex_);
     vacancies_ = 0;
+    lock.unlock();
+    look_for([this] { return active_ == 0; });
+    lock.lock();
     done_.wait(lock, [this] { return active_ == 0; });
   }
 
@@ -114,13 +135,17 @@ class Pool {
       loop.work();
       lock.lock();
       if (--active_ == 0) done_.notify_one();
+      lock.unlock();
+      look_for([this] { return vacancies_ > 0; });
+      lock.lock();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   Loop* loop_ = nullptr;
-  int num_threads_ = 0, vacancies_ = 0, active_ = 0;
+  int num_threads_ = 0;
+  std::atomic<int> vacancies_{0}, active_{0};  // changed under the mutex alone
 };
 
 std::atomic<int> pool_size{0};
