@@ -35,11 +35,12 @@ def main(arguments=None) -> int:
     header = _header(adapters, missing)
     print("\n".join(f"{key}: {value}" for key, value in header.items()), flush=True)
 
+    calls = _empty_calls(adapters, jobs)
     rows = []
     for name in names:
         workload = workloads.build(name)
         for job in jobs:
-            rows.append(_run(workload, job, adapters, options))
+            rows.append(_run(workload, job, adapters, options) | {"call": calls.get(job)})
     print()
     print(_table(rows))
     if options.json:
@@ -66,9 +67,25 @@ def _parse(arguments):
 def _header(adapters, missing):
     header = {"machine": timing.describe_machine()}
     header["float64 matrix product (NumPy)"] = f"{timing.gemm_peak():.1f} GFLOP/s"
+    header["memory"] = f"{timing.bandwidth(256 << 20):.1f} GB/s"
     for adapter in adapters.values():
         header |= adapter.versions()
     return header | {f"without {name.rstrip('_')}": reason for name, reason in missing.items()}
+
+
+def _empty_calls(adapters, jobs):
+    """Microseconds that our fastest call takes with one step of one series, by job."""
+    import rivals
+    import workloads
+
+    if rivals.OURS not in adapters:
+        return {}
+    single = workloads.resized("trend-1", batch=1, num_steps=1)
+    calls = {job: adapters[rivals.OURS].cases(single, job) for job in jobs}
+    for case in (case for cases in calls.values() for case in cases.values()):
+        case()
+    times = {job: timing.measure(cases, budget=0.3) for job, cases in calls.items()}
+    return {job: 1e6 * min(x.minimum for x in taken.values()) for job, taken in times.items()}
 
 
 def _run(workload, job, adapters, options):
@@ -112,6 +129,7 @@ def _run(workload, job, adapters, options):
         "job": job,
         "gradient_of": list(workload.gradient_of) if job == "gradient" else [],
         "flops_per_step": flops.flops_per_step(workload, job),
+        "bytes_per_step": flops.bytes_per_step(workload, job),
         "ours": ours,
         "microseconds": {label: 1e6 * taken.minimum / steps for label, taken in times.items()},
         "median_microseconds": {
@@ -127,7 +145,8 @@ def _table(rows):
     labels = list(dict.fromkeys(label for row in rows for label in row["microseconds"]))
     with_ours = any(row["ours"] for row in rows)
     heading = ["workload (B, T, n, m)", "job", *labels]
-    heading += ["best TFP / ours", "best rival / ours", "GFLOP/s"] if with_ours else []
+    if with_ours:
+        heading += ["best TFP / ours", "best rival / ours", "GFLOP/s", "GB/s", "the call itself"]
     cells = [heading] + [_cells(row, labels, with_ours) for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(heading))]
     lines = [
@@ -139,8 +158,9 @@ def _table(rows):
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     note = (
         "Microseconds per time step per series, minimum over repeats; (x ...) is the multiple of "
-        "our fastest.\nGFLOP/s: estimated operations of the textbook recursion over our fastest "
-        "time." + _gradient_note(rows)
+        "our fastest.\nGFLOP/s, GB/s: estimated operations of the textbook recursion, and bytes of "
+        "data, parameters and results, over our fastest time.\nThe call itself: what a call with "
+        "one step takes, as a share of that time." + _gradient_note(rows)
     )
     return "\n".join(lines) + "\n\n" + note
 
@@ -166,9 +186,18 @@ def _cells(row, labels, with_ours):
         cells += [
             multiple([label for label in labels if label.startswith("TFP")]),
             multiple([label for label in labels if label not in row["ours"]]),
-            f"{1e-3 * row['flops_per_step'] / ours:.2g}" if ours else "–",
+            *_limits(row, ours),
         ]
     return cells
+
+
+def _limits(row, ours):
+    """What a time is to be read against: arithmetic, memory, and a call that has nothing to do."""
+    if not ours:
+        return ["–"] * 3
+    whole = ours * row["shape"][0] * row["shape"][1]
+    share = f"{min(1.0, row['call'] / whole):.0%}" if row["call"] else "–"
+    return [f"{1e-3 * row[x] / ours:.2g}" for x in ("flops_per_step", "bytes_per_step")] + [share]
 
 
 def _gradient_note(rows):

@@ -37,6 +37,18 @@ def flops_per_step(workload: Workload, job: str) -> float:
     return own + shared / workload.batch
 
 
+def bytes_per_step(workload: Workload, job: str) -> int:
+    """Bytes of float64 data, parameters and results per time step per series, each moved once."""
+    n, m = workload.state_dim, workload.observation_dim
+    noise = n**2 + m**2 if workload.learned else 0
+    numbers = m + noise
+    if job == "smooth":
+        numbers += n + n**2
+    elif job == "gradient":
+        numbers += noise
+    return 8 * numbers
+
+
 def _filter(n, m):
     """Operations on covariances, and on means."""
     predict = 2 * n**3 + n**2 * (n + 1)  # F P F'

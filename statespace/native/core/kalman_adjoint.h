@@ -114,7 +114,7 @@ inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precisio
 template <class V, class A, class N>
 inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
   set_zero(n, r_filtered);
-  add_transposed_product<V>(n, n, f, r, r_filtered);
+  add_transposed_product<V>(n, n, f, r, r_filtered, r_filtered);
 }
 
 // 1. Undoes the prediction from the filtered moments: r[n], cov[n, n], the cotangents of the next

@@ -76,14 +76,14 @@ STATESPACE_ALWAYS_INLINE void noise_covariance(N n, int columns, const V* scale,
                                      transposed(scale, columns), covariance);
 }
 
-// x += A y for `R` rows of A, whose sums need not wait for each other: A(r, l) is
-// a[r * row + l * column], and may be the same in all lanes of y. With kSubtract x -= A y.
+// x = base + A y for `R` rows of A, whose sums need not wait for each other: A(r, l) is
+// a[r * row + l * column], and may be the same in all lanes of y. With kSubtract x = base - A y.
 template <Into into, int R, class V, class A, class K>
 STATESPACE_ALWAYS_INLINE void add_few_products(K k, const A* a, int64_t row, int64_t column,
-                                               const V* y, V* x) {
+                                               const V* y, const V* base, V* x) {
   V sums[R];
 #pragma GCC unroll 4
-  for (int r = 0; r < R; ++r) sums[r] = x[r];
+  for (int r = 0; r < R; ++r) sums[r] = base[r];
   for (int l = 0; l < k; ++l) {
     const V number = y[l];
 #pragma GCC unroll 4
@@ -98,30 +98,64 @@ STATESPACE_ALWAYS_INLINE void add_few_products(K k, const A* a, int64_t row, int
 }
 template <Into into, class V, class A, class N, class K>
 STATESPACE_ALWAYS_INLINE void add_products(N n, K k, const A* a, int64_t row, int64_t column,
-                                           const V* y, V* x) {
+                                           const V* y, const V* base, V* x) {
   int i = 0;
   for (; i + 4 <= n; i += 4) {
-    add_few_products<into, 4>(k, a + i * row, row, column, y, x + i);
+    add_few_products<into, 4>(k, a + i * row, row, column, y, base + i, x + i);
   }
-  for (; i < n; ++i) add_few_products<into, 1>(k, a + i * row, row, column, y, x + i);
+  for (; i < n; ++i) add_few_products<into, 1>(k, a + i * row, row, column, y, base + i, x + i);
 }
 
-// x += A' y for A[k, n], which may be the same in all lanes of y.
+// x = base + A' y for A[k, n], which may be the same in all lanes of y.
 template <class V, class A, class N, class K>
-STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const V* y, V* x) {
+STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const V* y,
+                                                     const V* base, V* x) {
+  if constexpr (kLanes<V> == 1 && std::is_floating_point_v<V>) {
+    using U = Vector<V>;
+    constexpr int kWidth = kLanes<U>;
+    if (n >= kWidth && n <= 4 * kWidth) {  // all of x in registers, the last from n - kWidth on
+      return with_fixed_size<4>((n + kWidth - 1) / kWidth, [&](auto registers) {
+        constexpr int C = registers;
+        const auto place = [n](int s) { return s == C - 1 ? n - kWidth : s * kWidth; };
+        U sums[C];
+#pragma GCC unroll 4
+        for (int s = 0; s < C; ++s) sums[s] = load_register<U>(base + place(s));
+        for (int l = 0; l < k; ++l) {
+          const U factor = splat<U>(y[l]);
+#pragma GCC unroll 4
+          for (int s = 0; s < C; ++s) {
+            sums[s] = mul_add(factor, load_register<U>(a + l * n + place(s)), sums[s]);
+          }
+        }
+#pragma GCC unroll 4
+        for (int s = 0; s < C; ++s) store_register(sums[s], x + place(s));
+      });
+    }
+  }
   if constexpr (kLanes<V> == 1) {
+    if (x != base) std::copy_n(base, static_cast<int>(n), x);
     multiply<Into::kAdd>(Fixed<1>(), n, k, rows(y, k), rows(a, n), x);
   } else {
-    add_products<Into::kAdd>(n, k, a, 1, n, y, x);
+    add_products<Into::kAdd>(n, k, a, 1, n, y, base, x);
   }
 }
 
-// The innovation y - H a - d, NaN where y is. H may be the same in all lanes.
+// The innovation y - H a - d, NaN where y is. H may be the same in all lanes; `pattern` is its own,
+// where it has been looked for.
 template <class V, class A, class N, class M>
-STATESPACE_ALWAYS_INLINE void kalman_innovation_mean(N n, M m, const A* h, const V* d, const V* y,
-                                                     const V* a, V* v) {
+STATESPACE_ALWAYS_INLINE void kalman_innovation_mean(N n, M m, const Pattern& pattern, const A* h,
+                                                     const V* d, const V* y, const V* a, V* v) {
   for (int i = 0; i < m; ++i) v[i] = y[i] - d[i];
-  add_products<Into::kSubtract>(m, n, h, n, 1, a, v);
+  if (pattern.is_sparse) {
+    for (int i = 0; i < m; ++i) {
+      for (int32_t p = pattern.begin[i]; p < pattern.begin[i + 1]; ++p) {
+        const int j = pattern.columns[p];
+        v[i] = neg_mul_add(spread<V>(h[i * n + j]), a[j], v[i]);
+      }
+    }
+  } else {
+    add_products<Into::kSubtract>(m, n, h, n, 1, a, v, v);
+  }
 }
 
 // w = H P and the lower triangle of s = H P H' + R.
@@ -140,7 +174,7 @@ STATESPACE_ALWAYS_INLINE void kalman_innovation_covariance(N n, M m,
 template <class V, class N, class M>
 inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
                               const V* p, V* v, V* w, V* s) {
-  kalman_innovation_mean<V>(n, m, model.h, model.d, y, a, v);
+  kalman_innovation_mean<V>(n, m, model.h_pattern, model.h, model.d, y, a, v);
   kalman_innovation_covariance(n, m, model, p, w, s);
 }
 
@@ -225,15 +259,17 @@ inline KalmanWeights<V> weights(const KalmanUpdate<V>& update) {
 }
 
 // An update's mean: the innovation v[m], z = L^-1 v and the filtered mean a + w'z, from the
-// predicted mean a[n]. Returns false in the lanes where a number is not finite.
+// predicted mean a[n]. pattern: H's, or none. Returns false in the lanes where a number is not
+// finite.
 template <class V, class A, class N, class M>
 STATESPACE_ALWAYS_INLINE Mask<V> kalman_update_mean(N n, M m, const KalmanWeights<A>& weights,
-                                                    const A* h, const V* d, const V* y, const V* a,
-                                                    V* v, V* z, V* filtered) {
+                                                    const Pattern& pattern, const A* h, const V* d,
+                                                    const V* y, const V* a, V* v, V* z,
+                                                    V* filtered) {
   const V zero = V();
   FiniteCheck<V> finite;
   finite.add(n, a);
-  kalman_innovation_mean(n, m, h, d, y, a, v);
+  kalman_innovation_mean(n, m, pattern, h, d, y, a, v);
   Mask<V> ok = zero == zero;
   for (int i = 0; i < m; ++i) {
     v[i] = select<V>(spread<V>(weights.observed[i]) != zero, v[i], zero);
@@ -243,8 +279,7 @@ STATESPACE_ALWAYS_INLINE Mask<V> kalman_update_mean(N n, M m, const KalmanWeight
     z[i] = sum * spread<V>(weights.inverse[i]);
     ok = mask_and(ok, is_finite(V(z[i] * z[i])));
   }
-  for (int i = 0; i < n; ++i) filtered[i] = a[i];
-  add_transposed_product(n, m, weights.w, z, filtered);
+  add_transposed_product(n, m, weights.w, z, a, filtered);
   return mask_and(ok, finite.passed());
 }
 
@@ -253,8 +288,8 @@ template <class V, class N, class M>
 inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
                           const V* p, KalmanUpdate<V>& out) {
   kalman_update_covariance(n, m, model, y, p, out);
-  const Mask<V> ok =
-      kalman_update_mean<V>(n, m, weights(out), model.h, model.d, y, a, out.v, out.z, out.a);
+  const Mask<V> ok = kalman_update_mean<V>(n, m, weights(out), model.h_pattern, model.h, model.d, y,
+                                           a, out.v, out.z, out.a);
   out.ok = mask_and(out.ok, ok);
 }
 
@@ -262,8 +297,7 @@ inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y
 template <class V, class A, class N>
 STATESPACE_ALWAYS_INLINE void kalman_predict_mean(N n, const A* f_transpose, const V* b,
                                                   const V* filtered_mean, V* a) {
-  for (int i = 0; i < n; ++i) a[i] = b[i];
-  add_transposed_product(n, n, f_transpose, filtered_mean, a);
+  add_transposed_product(n, n, f_transpose, filtered_mean, b, a);
 }
 
 // The next predicted covariance F P F' + Q. `work` holds n * n numbers.

@@ -124,8 +124,7 @@ inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
 template <class V, class A, class N, class M>
 inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* z, V* r,
                         V* u) {
-  for (int i = 0; i < m; ++i) u[i] = z[i];
-  add_products<Into::kSubtract>(m, n, weights.w, n, 1, r, u);
+  add_products<Into::kSubtract>(m, n, weights.w, n, 1, r, z, u);
   for (int i = m - 1; i >= 0; --i) {
     V sum = u[i];
     for (int k = i + 1; k < m; ++k) {
@@ -133,7 +132,7 @@ inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, c
     }
     u[i] = sum * spread<V>(weights.inverse[i]);
   }
-  add_transposed_product<V>(n, m, h, u, r);
+  add_transposed_product<V>(n, m, h, u, r, r);
 }
 
 inline int64_t smooth_mean_work_size(int64_t n, int64_t m) { return n + m; }
@@ -146,11 +145,8 @@ inline void smooth_mean(N n, M m, const KalmanWeights<A>& weights, const A* f, c
                         V* mean, V* work) {
   V* const r_filtered = work;
   undo_prediction(n, f, r, r_filtered);
-  for (int i = 0; i < n; ++i) {
-    mean[i] = filtered_mean[i];
-    r[i] = r_filtered[i];
-  }
-  add_transposed_product<V>(n, n, filtered_covariance, r_filtered, mean);
+  for (int i = 0; i < n; ++i) r[i] = r_filtered[i];
+  add_transposed_product<V>(n, n, filtered_covariance, r_filtered, filtered_mean, mean);
   undo_update(n, m, weights, h, z, r, work + n);
 }
 

@@ -115,8 +115,8 @@ class CovarianceStep {
     covariance_ok_ = update_.ok;
   }
   void update_mean(const KalmanParameters<V>& model, const V* y, const V* a) {
-    const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(update_), model.h, model.d, y, a,
-                                             update_.v, update_.z, update_.a);
+    const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(update_), model.h_pattern, model.h,
+                                             model.d, y, a, update_.v, update_.z, update_.a);
     update_.ok = mask_and(covariance_ok_, ok);
   }
   void predict_mean(const KalmanParameters<V>& model, V* a) {

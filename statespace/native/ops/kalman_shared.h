@@ -225,7 +225,7 @@ class KalmanMeans {
       if (step == first || place == 0) load_block(step - place);
       if (step == first || operands_[kB].step_stride != 0) load(operands_[kB], group_, step, b_);
       if (step == first || operands_[kD].step_stride != 0) load(operands_[kD], group_, step, d_);
-      const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(plan_.step_update(step)),
+      const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(plan_.step_update(step)), Pattern(),
                                                plan_.observation_matrix(step), d_, y_ + place * m_,
                                                a, v, z, filtered);
       const Mask<V> first_failure = mask_and(mask_not(ok), info == V());

@@ -200,8 +200,8 @@ std::vector<Vector<T>> means_by_shared_covariances(const Lanes& lanes, N n, M m)
     const PassStep<V> own = load_step<V>(lanes, t, n, m);  // for y, b and d
     const PassStep<T>& step = shared[t];
     const Mask<V> ok =
-        kalman_update_mean<V>(n, m, weights(step.update), step.model.h, own.model.d, own.y.data(),
-                              a.data(), v.data(), z[t].data(), filtered[t].data());
+        kalman_update_mean<V>(n, m, weights(step.update), Pattern(), step.model.h, own.model.d,
+                              own.y.data(), a.data(), v.data(), z[t].data(), filtered[t].data());
     out.push_back(select<V>(ok, splat<V>(1), V()));
     add(a), add(v), add(z[t]), add(filtered[t]);
     kalman_predict_mean<V>(n, step.model.f_transpose, own.model.b, filtered[t].data(), a.data());
