@@ -5,8 +5,8 @@
 // predicted covariance P equals both the one before and one of long before, to within the rounding
 // errors of a step, it stays until the pattern of missing data changes. The distance to the limit
 // that may then remain is no larger than what the same rounding errors would leave. That long
-// before is a third of all steps or more lets no slow drift pass for the limit: the recursion would
-// have moved as far again in the same time.
+// before is a fifth of all steps lets no slow drift pass for the limit: even one like 1 / t would
+// have moved by a quarter of what then remains.
 #ifndef STATESPACE_NATIVE_CORE_KALMAN_SETTLING_H_
 #define STATESPACE_NATIVE_CORE_KALMAN_SETTLING_H_
 
@@ -70,7 +70,7 @@ class Settling {
   template <class N>
   void advance(N n, const Mask<V>& same, const Mask<V>& may_settle, const V* p, V* next) {
     settled_ = mask_and(settled_, same);
-    if (checkpoint_count_ > 0 && 2 * age() >= checkpoint_count_ && !all_lanes(settled_)) {
+    if (checkpoint_count_ > 0 && 4 * age() >= checkpoint_count_ && !all_lanes(settled_)) {
       const Mask<V> near = mask_and(may_settle, nearly_equal(n, next, p));
       if (any_lane(near)) {
         settled_ = mask_or(settled_, mask_and(near, nearly_equal(n, next, checkpoint_)));
@@ -85,8 +85,8 @@ class Settling {
   // The same where the last step has been repeated, not computed: p[n, n] has stayed.
   template <class N>
   void count(N n, const V* p) {
-    // Not long after the checkpoint has come of age: what settles is seen the sooner.
-    if (++count_ >= kFirstCheckpoint && 8 * count_ >= 13 * checkpoint_count_) {
+    // As soon as the checkpoint has come of age: what settles is seen the sooner.
+    if (++count_ >= kFirstCheckpoint && 4 * count_ >= 5 * checkpoint_count_) {
       for (int i = 0; i < n * n; ++i) checkpoint_[i] = p[i];
       checkpoint_count_ = count_;
     }
@@ -95,7 +95,7 @@ class Settling {
  private:
   int64_t age() const { return count_ + 1 - checkpoint_count_; }  // of the checkpoint
 
-  static constexpr int64_t kFirstCheckpoint = 4;
+  static constexpr int64_t kFirstCheckpoint = 32;
 
   V* checkpoint_;  // the covariance of long before
   int64_t count_ = 0, checkpoint_count_ = 0;
