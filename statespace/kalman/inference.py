@@ -127,7 +127,7 @@ def _data(op, ssm, y):
             y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else ssm.dtype, name="y")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
-    if y.dtype is ssm.dtype:
+    if y.dtype == ssm.dtype:
         return y
     if y.dtype.is_integer:
         y = tf.cast(y, ssm.dtype)
