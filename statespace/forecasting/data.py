@@ -5,49 +5,180 @@ import sys
 import numpy as np
 
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.layout import ArrayLayout, FrameLayout, SeriesLayout
+from statespace.forecasting.layout import ArrayLayout, FrameLayout, SeriesLayout, VariablesLayout
 
 
-def as_batch(y):
+def as_batch(y, num_observed=1):
     """Reads data of any accepted kind.
 
     Args:
-      y: array [T], [..., T] or [..., T, 1]; pandas Series; or DataFrame with one series a column.
-        NaN is missing, and so is what a masked array masks. A pandas index must hold dates, periods
-        or whole numbers; where its regular grid has gaps, the values there count as missing.
+      y: array [T], [..., T] or [..., T, m]; pandas Series; or DataFrame with one series a column,
+        or where m > 1 with one variable a column. NaN is missing, and so is what a masked array
+        masks. A pandas index must hold dates, periods or whole numbers; where its regular grid has
+        gaps, the values there count as missing.
+      num_observed: number m of variables of a series.
 
     Returns:
-      float64 array [N, T] and its layout.
+      float64 array [N, T, m] and its layout.
 
     Raises:
-      InputError: the values are not numbers, are infinite, or have an index that is not regular.
+      InputError: the values are not numbers, are infinite, have an index that is not regular, or
+        not m variables.
     """
     pandas = sys.modules.get("pandas")  # if y is a pandas object, pandas has been imported
-    if pandas is not None and isinstance(y, pandas.Series):
+    if pandas is not None and isinstance(y, pandas.DataFrame):
+        values, layout = _from_frame(y, num_observed)
+    elif pandas is not None and isinstance(y, pandas.Series):
+        _check_variables(1, num_observed, "A Series")
         y, values = _on_regular_index(y, _numbers(y, _label(y)))
-        layout, values = SeriesLayout(y.index, y.name), values[np.newaxis]
-    elif pandas is not None and isinstance(y, pandas.DataFrame):
-        _check_columns(y)
-        columns = [_numbers(y[column], str(column)) for column in y.columns]
-        y, values = _on_regular_index(y, np.stack(columns, axis=1))
-        layout, values = FrameLayout(y.index, y.columns), values.T
+        values, layout = values[np.newaxis, :, np.newaxis], SeriesLayout(y.index, y.name)
     else:
-        values = _numbers(y, "y")
-        if values.ndim == 0:
-            raise InputError("y is a single number; it must be a series, an array [..., T].")
-        if values.ndim > 1 and values.shape[-1] == 1:  # [..., T, 1]
-            values = values[..., 0]
-        layout = ArrayLayout(values.shape[:-1])
-        values = values.reshape(np.prod(values.shape[:-1], dtype=int), values.shape[-1])
+        values, layout = _from_array(_numbers(y, "y"), num_observed)
     if values.size == 0:
         raise InputError("There are no data: y is empty.")
-    for label, row in zip(layout.labels(), values, strict=True):
-        if np.isinf(row).any():
+    for label, series in zip(layout.labels(), values, strict=True):
+        infinite = np.isinf(series).any(axis=-1)
+        if infinite.any():
             raise InputError(
-                f"{label} is infinite at step {int(np.argmax(np.isinf(row)))}. Mark what is not "
+                f"{label} is infinite at step {int(np.argmax(infinite))}. Mark what is not "
                 f"known as missing, with NaN; zeros have no logarithm."
             )
     return values, layout
+
+
+def as_features(features, model, layout, shape):
+    """Reads the features of regressions.
+
+    Args:
+      features: array [T, K] or [..., T, K]; or DataFrame of K columns whose index has every entry
+        of that of the data (or, for plain numbers, T rows). None if the model needs none.
+      model: the model.
+      layout: how the data came in.
+      shape: [N, T, m] of the data.
+
+    Returns:
+      float64 array [1 or N, T, K], or None.
+
+    Raises:
+      InputError: features are missing, superfluous, of another shape, or not finite.
+    """
+    needed = model.num_features
+    if features is None and needed:
+        raise InputError(
+            f"{model!r} needs features, {needed} known column{'s' if needed > 1 else ''} of "
+            f"{shape[1]} steps; none are given."
+        )
+    if features is None:
+        return None
+    if not needed:
+        raise InputError(
+            f"{model!r} has no use for features; add a Regression(num_features) component."
+        )
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(features, pandas.Series):
+        features = features.to_frame()
+    if pandas is not None and isinstance(features, pandas.DataFrame):
+        if hasattr(layout, "index"):
+            features = _aligned(features, layout.index)
+        columns = [_numbers(features[column], str(column)) for column in features.columns]
+        values = np.stack(columns, axis=1)
+    else:
+        values = _numbers(features, "features")
+        if values.ndim == 1:
+            values = values[:, np.newaxis]
+    if values.ndim < 2 or values.shape[-2:] != (shape[1], needed):
+        raise InputError(
+            f"features has shape {list(values.shape)}; {model!r} needs [..., {shape[1]}, {needed}]:"
+            f" a row for each step, a column for each coefficient."
+        )
+    batch = values.shape[:-2]
+    if batch and int(np.prod(batch)) not in (1, shape[0]):
+        raise InputError(
+            f"features has shape {list(values.shape)}: it is for {int(np.prod(batch))} series, the "
+            f"data are {shape[0]}."
+        )
+    values = values.reshape(-1, *values.shape[-2:])
+    bad = ~np.isfinite(values)
+    if bad.any():
+        _, step, column = np.argwhere(bad)[0]
+        raise InputError(
+            f"features: column {column} is {values[bad][0]} at step {step}. Features must be known "
+            f"at every step, also where the data are missing."
+        )
+    return values
+
+
+def as_times(times, model, shape):
+    """Reads the times of the steps: float64 array [1 or N, T], or None.
+
+    Raises:
+      InputError: they are of another shape, not finite, decreasing, or the model has no use for
+        them.
+    """
+    if times is None:
+        return None
+    if not model.uses_times:
+        raise InputError(f"{model!r} moves by steps, not in time; leave times out.")
+    values = _numbers(times, "times")
+    if values.ndim == 0 or values.shape[-1] != shape[1]:
+        raise InputError(
+            f"times has shape {list(values.shape)}; the data have {shape[1]} steps."
+        )
+    values = values.reshape(-1, shape[1])
+    if len(values) not in (1, shape[0]):
+        raise InputError(f"times is for {len(values)} series; the data are {shape[0]}.")
+    if not np.isfinite(values).all() or (np.diff(values) < 0).any():
+        raise InputError("times must be finite and must not decrease.")
+    return values
+
+
+def _from_frame(frame, num_observed):
+    _check_columns(frame)
+    columns = [_numbers(frame[column], str(column)) for column in frame.columns]
+    frame, values = _on_regular_index(frame, np.stack(columns, axis=1))
+    if num_observed == 1:
+        return values.T[..., np.newaxis], FrameLayout(frame.index, frame.columns)
+    _check_variables(values.shape[1], num_observed, "A DataFrame")
+    return values[np.newaxis], VariablesLayout(frame.index, variables=frame.columns)
+
+
+def _from_array(values, num_observed):
+    if values.ndim == 0:
+        raise InputError("y is a single number; it must be a series, an array [..., T].")
+    if num_observed == 1:
+        if values.ndim > 1 and values.shape[-1] == 1:  # [..., T, 1]
+            values = values[..., 0]
+        values = values[..., np.newaxis]
+    else:
+        _check_variables(values.shape[-1] if values.ndim > 1 else 1, num_observed, "An array")
+    batch = values.shape[:-2]
+    return values.reshape(np.prod(batch, dtype=int), *values.shape[-2:]), ArrayLayout(batch)
+
+
+def _check_variables(given, needed, kind):
+    if given != needed:
+        raise InputError(
+            f"The model observes {needed} variables at each step. {kind} of {given} is given; y "
+            f"must be an array [..., T, {needed}], or a DataFrame with {needed} columns."
+        )
+
+
+def _aligned(features, index):
+    """The rows of a DataFrame that belong to the steps of the data."""
+    import pandas as pd
+
+    own = features.index
+    if isinstance(index, pd.PeriodIndex) and isinstance(own, pd.DatetimeIndex):
+        features = features.set_axis(own.to_period(index.freq))
+    elif isinstance(index, pd.DatetimeIndex) and isinstance(own, pd.PeriodIndex):
+        features = features.set_axis(own.to_timestamp())
+    absent = index[~index.isin(features.index)]
+    if len(absent):
+        raise InputError(
+            f"features have no row for {absent[0]}, which the data have; {len(absent)} of "
+            f"{len(index)} steps are without."
+        )
+    return features.loc[index]
 
 
 def _on_regular_index(y, values):

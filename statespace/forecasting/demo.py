@@ -16,7 +16,7 @@ _HORIZON = 12
 _LEVEL = 0.9
 
 # Durbin and Koopman (2012), chapter 2; the digits beyond the book's from KFAS and statsmodels.
-_NILE_VARIANCES = {"observation_variance": 15099.0, "level_variance": 1469.1}
+_NILE_SCALES = {"irregular.scale": np.sqrt(15099.0), "level.scale": np.sqrt(1469.1)}
 _NILE_PUBLISHED = {
     "log-likelihood, initial variance 1e7": -641.5855784595,
     "log-likelihood, diffuse": -633.4645636489,
@@ -32,8 +32,8 @@ _NILE_PUBLISHED = {
     "its variance 30 years ahead": 63204.15794181,
 }
 _NILE_ESTIMATES = {
-    "observation_variance": 15098.5363,
-    "level_variance": 1469.1732,
+    "irregular.scale": np.sqrt(15098.5363),
+    "level.scale": np.sqrt(1469.1732),
     "log-likelihood, diffuse": -633.4645636363,
 }
 
@@ -75,8 +75,8 @@ def _nile(path):
 def _nile_at_published_variances(flow):
     """The quantities of the table, from the library's functions on one model."""
     y = flow[:, np.newaxis]
-    proper = LocalLevel().build(_NILE_VARIANCES, initial_variance=1e7)
-    diffuse = LocalLevel().build(_NILE_VARIANCES)
+    proper = LocalLevel().build(_NILE_SCALES, initial_variance=1e7)
+    diffuse = LocalLevel().build(_NILE_SCALES)
     smoothed = kalman_smoother(diffuse, y)
     ahead = forecast(diffuse, y, 30)
     quantities = (

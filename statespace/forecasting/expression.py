@@ -24,7 +24,7 @@ def parse_model(expression):
       >>> parse_model("trend + seasonal(12)")
       LocalLinearTrend() + Seasonal(12)
     """
-    from statespace.models.base import StructuralModel
+    from statespace.models.structural import StructuralModel
 
     try:
         terms = [_term(term.strip().lower()) for term in expression.split("+")]

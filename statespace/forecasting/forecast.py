@@ -1,15 +1,23 @@
 """Forecasts: normal distributions of the observations to come."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.moments import Interval, normal_half_width, normal_quantile
+from statespace.forecasting.moments import (
+    Interval,
+    Moments,
+    contributions,
+    normal_half_width,
+    normal_quantile,
+)
+from statespace.ssm import LinearGaussianSSM
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Forecast:
     """Distribution of the next h observations of N series, in the form of the data.
 
@@ -19,16 +27,19 @@ class Forecast:
     Attributes:
       result: the fit it comes from.
       layout: the form of the data, over the steps to come.
-      means: [N, h]; ``mean`` has them in the form of the data.
-      variances: [N, h], noise of the observation included; ``variance`` likewise.
-      first_state: mean [N, n] and covariance [N, n, n] of the first state to come.
+      ssm: the fitted models, over the steps of the data and those to come.
+      means: [N, h, m]; ``mean`` has them in the form of the data.
+      variances: [N, h, m], noise of the observation included; ``variance`` likewise.
+      state_means, state_covariances: of the states to come, [N, h, n] and [N, h, n, n].
     """
 
     result: Any
     layout: Any
+    ssm: Any
     means: np.ndarray
     variances: np.ndarray
-    first_state: tuple[np.ndarray, np.ndarray]
+    state_means: np.ndarray
+    state_covariances: np.ndarray
 
     @property
     def horizon(self) -> int:
@@ -56,6 +67,20 @@ class Forecast:
             self.layout.per_step(self.means - half), self.layout.per_step(self.means + half)
         )
 
+    def components(self) -> Moments:
+        """What each component contributes to each observation to come, with variances.
+
+        "irregular" is the observation noise. The components of one step are correlated, so their
+        variances do not add up to that of the observation.
+        """
+        return contributions(
+            self.result.model,
+            self._ahead,
+            self.layout,
+            self.state_means,
+            self.state_covariances,
+        )
+
     def sample(self, n, seed=None):
         """Draws ``n`` paths.
 
@@ -64,13 +89,23 @@ class Forecast:
           seed: an int for paths that can be drawn again, or None.
 
         Returns:
-          Array [n, ..., h]. For pandas data a DataFrame with a column for each path, below the
-          series' names if there are several.
+          Array [n, ..., h] (or [n, ..., h, m]). For pandas data a DataFrame with a column for each
+          path, below the series' (or variables') names if there are several.
         """
-        paths = self._paths(n, np.random.default_rng(seed))  # [N, h, n]
+        from statespace.kalman.sampling import sample
+
+        if seed is None:
+            seed = np.random.default_rng().integers(2**31)
+        _, paths = sample(self._ahead, self.horizon, sample_shape=(n,), seed=seed)
+        paths = np.moveaxis(paths.numpy(), 0, -1)  # [N, h, m, n]
         if hasattr(self.layout, "index"):
-            return self.layout.per_name(paths, range(n))
-        return np.moveaxis(self.layout.per_name(paths, range(n)), -1, 0)
+            if paths.shape[2] == 1:
+                return self.layout.per_name(paths[:, :, 0], range(n))
+            names = [(v, i) for v in self.layout.variables for i in range(n)]
+            return self.layout.per_name(paths.reshape(*paths.shape[:2], -1), names)
+        whole = paths.reshape(*self.layout.batch_shape, *paths.shape[1:])
+        whole = whole[..., 0, :] if paths.shape[2] == 1 else whole
+        return np.moveaxis(whole, -1, 0)
 
     def to_frame(self, level=0.9, transform=None):
         """The forecast as a table.
@@ -88,26 +123,31 @@ class Forecast:
         """
         import pandas as pd
 
-        deviation = np.sqrt(self.variances)
+        means, deviation = self.means, np.sqrt(self.variances)
         half = normal_half_width(level) * deviation
         percent = f"{100 * level:g}"
         columns = {
-            "median": self.means,
-            f"lower_{percent}": self.means - half,
-            f"upper_{percent}": self.means + half,
+            "median": means,
+            f"lower_{percent}": means - half,
+            f"upper_{percent}": means + half,
         }
         if transform is None:
             columns = {"mean": columns.pop("median"), "standard_deviation": deviation} | columns
         else:
             columns = {name: transform(values) for name, values in columns.items()}
-        table = self.layout.per_name(np.stack(list(columns.values()), axis=-1), columns)
+        table = np.stack(list(columns.values()), axis=-1)  # [N, h, m, K]
+        names = list(columns)
+        if table.shape[2] > 1:
+            variables = getattr(self.layout, "variables", range(table.shape[2]))
+            names = pd.MultiIndex.from_product([variables, names])
+        table = self.layout.per_name(table.reshape(*table.shape[:2], -1), names)
         if isinstance(table, np.ndarray):
             if table.ndim != 2:
                 raise InputError(
                     "A table needs one series or a DataFrame; take one series as result[index]."
                 )
             steps = self.layout.positions(self.horizon)
-            table = pd.DataFrame(table, pd.Index(steps, name="step"), list(columns))
+            table = pd.DataFrame(table, pd.Index(steps, name="step"), names)
         return table
 
     def plot(self, ax=None, *, levels=(0.5, 0.9), history=True, transform=None):
@@ -123,25 +163,28 @@ class Forecast:
 
         return plot_forecast(self, ax, levels=levels, history=history, transform=transform)
 
-    def _paths(self, n, generator):
-        model, ssm = self.result.model, self.result._ssm
-        scale = self.result.scale[:, np.newaxis, np.newaxis]
-        noise = ssm.transition_scale.numpy()[:, 0] * scale  # G [N, n, k]
-        observation_noise = ssm.observation_scale.numpy()[:, 0] * scale  # C [N, 1, 1]
-        mean, covariance = self.first_state
-        states = mean[..., np.newaxis] + _root(covariance) @ generator.standard_normal(
-            (*mean.shape, n)
+    @property
+    def first_state(self):
+        """Mean [N, n] and scale [N, n, n] of the first state to come."""
+        from statespace.linalg_ops.psd_cholesky import psd_cholesky
+
+        return self.state_means[:, 0], psd_cholesky(self.state_covariances[:, 0]).numpy()
+
+    @cached_property
+    def _ahead(self):
+        """The model of the steps to come alone, given the data."""
+        ssm, past = self.ssm, self.result.values.shape[1]
+
+        def ahead(parameter, core):
+            own = parameter.shape.rank > core and parameter.shape[-core - 1] > 1
+            return parameter[(..., slice(past, None), *[slice(None)] * core)] if own else parameter
+
+        return LinearGaussianSSM(
+            ahead(ssm.transition_matrix, 2),
+            ahead(ssm.transition_scale, 2),
+            ahead(ssm.observation_matrix, 2),
+            ahead(ssm.observation_scale, 2),
+            *self.first_state,
+            ahead(ssm.transition_offset, 1),
+            ahead(ssm.observation_offset, 1),
         )
-        paths = np.empty((len(mean), self.horizon, n))
-        for step in range(self.horizon):
-            errors = generator.standard_normal((len(mean), 1, n))
-            paths[:, step] = (model.observation_row @ states) + (observation_noise @ errors)[:, 0]
-            disturbances = generator.standard_normal((len(mean), noise.shape[-1], n))
-            states = model.transition_matrix @ states + noise @ disturbances
-        return paths
-
-
-def _root(covariance):
-    """A square root of symmetric semidefinite matrices [..., n, n], which need not be definite."""
-    eigenvalues, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.maximum(eigenvalues, 0.0))[..., np.newaxis, :]

@@ -1,55 +1,149 @@
-"""The log-likelihood of a structural model as a compiled function of its free coordinates."""
+"""The log-likelihood of a model as a compiled function of its free coordinates."""
 
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
 from statespace.kalman.filter import log_likelihood
-from statespace.models.parameters import constrain
+from statespace.models.base import Model
+from statespace.models.parameters import Parameterisation
+
+_NUMBERS_AT_ONCE = 2**25  # in the tape of one call: 256 MB
 
 
-class DiffuseLikelihood:
-    """log p(y | parameters) with a diffuse start, and its gradient.
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """N series, and what is known of their model: what a point's likelihood depends on.
 
-    Both methods take many points at once, in one op, and are traced once for all series that are
-    fitted with the same model.
-
-    References:
-      Durbin, J. and Koopman, S. J. (2012). Time Series Analysis by State Space Methods,
-      2nd edition, section 7.2.2.
+    Attributes:
+      model: the model.
+      parameterisation: of the parameters that are not fixed.
+      values: the series, [N, T, m], NaN where missing.
+      units: of each parameter, dict of [N, *shape].
+      fixed: values of those that are fixed, dict of [N, *shape].
+      features: [1 or N, T, K], or None.
+      times: [1 or N, T], or None.
+      priors: dict from names to TFP distributions over values, for those that have one.
     """
 
-    def __init__(self, model):
-        self.model = model
-        signature = [
-            tf.TensorSpec([None, len(model.parameters)], tf.float64),
-            tf.TensorSpec([None, 1], tf.float64),
-        ]
-        self._value = tf.function(self._evaluate, input_signature=signature, autograph=False)
-        self._value_and_gradient = tf.function(
-            self._differentiate, input_signature=signature, autograph=False
+    model: Model
+    parameterisation: Parameterisation
+    values: np.ndarray
+    units: dict
+    fixed: dict
+    features: Any = None
+    times: Any = None
+    priors: Any = None
+
+    @property
+    def size(self) -> int:
+        """Number of free coordinates of a series."""
+        return self.parameterisation.size
+
+    @property
+    def num_observed(self):
+        """Number of observed values of each series, [N]."""
+        return np.count_nonzero(~np.isnan(self.values), axis=(1, 2))
+
+    def selected(self, part):
+        """The problem of some of the series, by a slice."""
+
+        def of(x):
+            return x if x is None or len(x) == 1 < len(self.values) else x[part]
+
+        return replace(
+            self,
+            values=self.values[part],
+            units={name: unit[part] for name, unit in self.units.items()},
+            fixed={name: value[part] for name, value in self.fixed.items()},
+            features=of(self.features),
+            times=of(self.times),
         )
 
-    def value(self, free, y):
-        """Log-likelihoods at many points.
+    def params(self, free) -> dict:
+        """All parameters' values at one point for each series: free [N, p] to [N, *shape]."""
+        values = self.parameterisation.values(tf.convert_to_tensor(free), self.units)
+        return {name: value.numpy() for name, value in values.items()} | self.fixed
+
+    def log_likelihood(self, free, series) -> np.ndarray:
+        """Log-likelihoods of points.
 
         Args:
-          free: free coordinates of S points, [S, p].
-          y: the series in standardised units, [T].
+          free: R points, [R, p].
+          series: the number of the series that each is for, [R].
 
         Returns:
-          Array [S]; NaN where the filter failed.
+          Array [R]; NaN where the filter failed.
         """
-        return self._value(free, y[:, None]).numpy()
+        return self._in_parts("value", free, series, priors=None)[0]
 
-    def value_and_gradient(self, free, y):
-        """As ``value``, with the gradients: arrays [S] and [S, p]."""
-        value, gradient = self._value_and_gradient(free, y[:, None])
-        return value.numpy(), gradient.numpy()
+    def objective(self, free, series) -> tuple[np.ndarray, np.ndarray]:
+        """What is to be made large, and its gradient: [R] and [R, p].
 
-    def _evaluate(self, free, y):
-        return log_likelihood(self.model.build(constrain(self.model.parameters, free)), y)
+        It is the log-likelihood, plus the log-densities of the priors if there are any.
+        """
+        return self._in_parts("value_and_gradient", free, series, priors=self.priors)
 
-    def _differentiate(self, free, y):
+    def per_step(self, free, series) -> np.ndarray:
+        """Log-likelihoods step by step, [R, T]."""
+        return self._in_parts("per_step", free, series, priors=None)[0]
+
+    def _in_parts(self, what, free, series, priors):
+        function = _compiled(self.model, frozenset(self.fixed), _hashable(priors), what)
+        n = len(self.model.state_names)
+        at_once = max(1, _NUMBERS_AT_ONCE // (self.values[0].size * (n * n + 4 * n + 4)))
+        parts = [
+            function(*self._rows(free[first : first + at_once], series[first : first + at_once]))
+            for first in range(0, len(free), at_once)
+        ]
+        columns = zip(*parts, strict=True)
+        return tuple(np.concatenate([x.numpy() for x in column]) for column in columns)
+
+    def _rows(self, free, series):
+        def rows(x):
+            return x if x is None or len(x) == 1 else x[series]
+
+        units = {name: np.broadcast_to(unit, (len(self.values), *unit.shape[1:]))[series]
+                 for name, unit in self.units.items()}
+        fixed = {name: value[series] for name, value in self.fixed.items()}
+        data = self.values if len(self.values) == 1 else self.values[series]
+        arguments = (free, data, units, fixed, rows(self.features), rows(self.times))
+        return tf.nest.map_structure(
+            lambda x: None if x is None else tf.convert_to_tensor(x, tf.float64), arguments
+        )
+
+
+def _hashable(priors):
+    return None if priors is None else tuple(sorted(priors.items(), key=lambda item: item[0]))
+
+
+@functools.lru_cache(maxsize=128)
+def _compiled(model, fixed, priors, what):
+    """One traced function for all fits of the same model, whatever the sizes of their data."""
+    parameterisation = Parameterisation(model.parameters, fixed)
+
+    def evaluate(free, y, units, fixed, features, times, per_step=False):
+        values = parameterisation.values(free, units)
+        ssm = model.build(values | fixed, features=features, times=times)
+        height = log_likelihood(ssm, y, per_step=per_step, diffuse_constant=model.diffuse_constant)
+        if priors is not None:
+            height += parameterisation.log_prior(free, values, dict(priors), jacobian=False)
+        return height
+
+    def value(*arguments):
+        return (evaluate(*arguments),)
+
+    def value_and_gradient(free, *others):
         with tf.GradientTape() as tape:
             tape.watch(free)
-            value = self._evaluate(free, y)
-        return value, tape.gradient(value, free)
+            result = evaluate(free, *others)
+        return result, tape.gradient(result, free)
+
+    def per_step(*arguments):
+        return (evaluate(*arguments, per_step=True),)
+
+    functions = {"value": value, "value_and_gradient": value_and_gradient, "per_step": per_step}
+    return tf.function(functions[what], autograph=False, reduce_retracing=True)

@@ -66,6 +66,58 @@ class SmoothedStates(Moments):
         return self.covariances.reshape(*batch, *self.covariances.shape[1:])
 
 
+def contributions(model, ssm, layout, means, covariances, values=None) -> Moments:
+    """What each component, and the observation noise, contributes to each observation.
+
+    Args:
+      model: the model.
+      ssm: its state-space form over the L steps.
+      layout: the form of the result.
+      means, covariances: of the states, [N, L, n] and [N, L, n, n].
+      values: the observations [N, L, m]; None where none are known.
+
+    Returns:
+      Moments [N, L, K] with the names of the components and "irregular", for each variable.
+    """
+    row, offset = ssm.observation_matrix.numpy(), ssm.observation_offset.numpy()
+    m = row.shape[-2]
+    noise = np.sum(ssm.observation_scale.numpy() ** 2, axis=-1)
+    shape = (*means.shape[:2], m)
+    parts = {}
+    for name, own in model.component_states().items():
+        h = row[..., own]
+        parts[name] = (
+            np.einsum("...mi,...i->...m", h, means[..., own]),
+            np.einsum("...mi,...ij,...mj->...m", h, covariances[..., own, own], h),
+        )
+    if np.any(offset):
+        parts["offset"] = (np.broadcast_to(offset, shape), np.zeros(shape))
+    if np.any(noise) or values is not None:
+        fitted = sum(part for part, _ in parts.values())
+        variance = np.einsum("...mi,...ij,...mj->...m", row, covariances, row)
+        missing = np.ones(shape, bool) if values is None else np.isnan(values)
+        rest = 0.0 if values is None else values - fitted
+        parts["irregular"] = (
+            np.where(missing, 0.0, rest),
+            np.where(missing, np.broadcast_to(noise, shape), variance),
+        )
+    names = list(parts) if m == 1 else [f"{name}[{i + 1}]" for name in parts for i in range(m)]
+    part_means, part_variances = (
+        np.concatenate([np.broadcast_to(pair[k], shape) for pair in parts.values()], axis=-1)
+        for k in (0, 1)
+    )
+    return Moments(tuple(names), layout, part_means, not_negative(part_variances))
+
+
+def not_negative(variances):
+    """The variances without rounding errors about zero.
+
+    Without observation noise the data tell the sum of the components exactly, and what is left of
+    its variance are the last digits of those of the states, of either sign.
+    """
+    return np.maximum(variances, 0.0)
+
+
 def normal_half_width(level) -> float:
     """Half the width of a standard normal's central interval of probability ``level``."""
     _check_probability("The level of an interval", level)

@@ -36,9 +36,9 @@ def plot_forecast(forecast, ax=None, *, levels=(0.5, 0.9), history=True, transfo
         steps = data.values.shape[1]
         last = slice(-min(steps, steps if history is True else int(history)), None)
         x = data.layout.positions(steps)[last]
-        _draw_data(ax, x, transform(data.values[0, last]))
+        _draw_data(ax, x, transform(data.values[0, last, 0]))
     x = forecast.layout.positions(forecast.horizon)
-    mean, deviation = forecast.means[0], np.sqrt(forecast.variances[0])
+    mean, deviation = forecast.means[0, :, 0], np.sqrt(forecast.variances[0, :, 0])
     levels = sorted(levels, reverse=True)
     ax.plot(x, transform(mean), color=FORECAST, linewidth=1.8, label="Forecast (median)")
     for level, strength in zip(levels, np.linspace(0.2, 0.45, len(levels)), strict=True):
@@ -70,7 +70,7 @@ def plot_fit(result, ax=None, *, level=0.9):
     _check_one(result)
     ax = _axes(ax)
     x = result.layout.positions(result.values.shape[1])
-    _draw_data(ax, x, result.values[0])
+    _draw_data(ax, x, result.values[0, :, 0])
     states = result.smooth()
     which = states.names.index("level") if "level" in states.names else 0
     mean, deviation = states.means[0, :, which], np.sqrt(states.variances[0, :, which])

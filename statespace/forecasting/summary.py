@@ -3,12 +3,14 @@
 import numpy as np
 
 _MOST_SERIES = 20  # shown for a batch; the rest are counted
+_METHODS = {"mle": "maximum likelihood", "map": "maximum posterior density"}
 
 
 def summary(result) -> str:
     """Describes a fit: model, data, criteria, estimates, and what to be wary of."""
     labels = result.layout.labels()
-    lines = [f"{result.model!r}, maximum likelihood, diffuse start"]
+    start = ", diffuse start" if result.num_diffuse else ""
+    lines = [f"{result.model!r}, {_METHODS.get(result.method, result.method)}{start}"]
     if len(labels) == 1:
         return "\n".join(lines + _one(result, labels[0]))
     lines.append(f"{len(labels)} series of {result.values.shape[1]} steps")
@@ -20,13 +22,14 @@ def summary(result) -> str:
 
 
 def _one(result, label):
-    steps = result.values.shape[1]
     missing = int(np.isnan(result.values).sum())
-    parameters, states = len(result.model.parameters), len(result.model.state_names)
+    counted = f"{result.problem.size} parameters"
+    if result.num_estimated > result.problem.size:
+        counted += f" and {result.num_diffuse} diffuse states"
     lines = [
-        f"{label}: {steps - missing} observed values, {missing} missing",
+        f"{label}: {result.values.size - missing} observed values, {missing} missing",
         f"log-likelihood {result.log_likelihood:.4f}   AIC {result.aic:.2f}   "
-        f"BIC {result.bic:.2f}   (counting {parameters} variances and {states} diffuse states)",
+        f"BIC {result.bic:.2f}   (counting {counted})",
         "",
         *estimates(result),
     ]
@@ -35,23 +38,27 @@ def _one(result, label):
 
 def estimates(result) -> list[str]:
     """Lines of a table of estimates and standard errors, for the result of one series."""
-    errors = result.standard_errors
-    rows = [
-        [name, f"{value:.6g}", "-" if np.isnan(errors[name]) else f"{errors[name]:.4g}"]
-        for name, value in result.params.items()
-    ]
+    errors, rows = result.standard_errors, []
+    for parameter in result.model.parameters:
+        values = np.ravel(result.params[parameter.name])
+        deviations = np.ravel(errors[parameter.name])
+        fixed = parameter.name in result.problem.fixed
+        for label, value, error in zip(parameter.labels, values, deviations, strict=True):
+            shown = "fixed" if fixed else "-" if np.isnan(error) else f"{error:.4g}"
+            rows.append([label, f"{value:.6g}", shown])
     return aligned(["parameter", "estimate", "standard error"], rows)
 
 
 def notes(result) -> list[str]:
     """What to be wary of, in plain words, for the result of one series."""
     found = []
-    fixed = [name for name, zero in result.at_boundary.items() if zero]
-    for name in fixed:
+    boundary = [name for name, zero in result.at_boundary.items() if np.any(zero)]
+    for name in boundary:
+        component = name.split(".")[0]
         consequence = {
-            "observation": "the observations are taken to be free of noise of their own",
+            "irregular": "the observations are taken to be free of noise of their own",
             "seasonal": "the seasonal pattern is taken to be the same throughout",
-        }.get(name.split("_")[0], f"the {name.removesuffix('_variance')} has no shocks of its own")
+        }.get(component.split("_")[0], f"the {component} has no shocks of its own")
         found.append(
             f"{name} is estimated as zero, its boundary: {consequence}. A standard error has no "
             f"meaning there."
@@ -59,12 +66,12 @@ def notes(result) -> list[str]:
     unknown = [
         name
         for name, error in result.standard_errors.items()
-        if np.isnan(error) and name not in fixed
+        if np.isnan(error).any() and name not in boundary and name not in result.problem.fixed
     ]
     if unknown:
         found.append(
             f"no standard error for {', '.join(unknown)}: the likelihood is nearly flat, so the "
-            f"data say little about how the variances divide up."
+            f"data hardly tell the parameters apart."
         )
     if not result.converged:
         found.append(f"the optimiser did not finish: {result.message}.")

@@ -3,18 +3,39 @@
     model = LocalLinearTrend() + Seasonal(12)
     result = model.fit(series)
 
-Every model includes observation noise, so a single component is already a model.
+Every sum includes observation noise, unless a component explains it, so a single component is
+already a model.
 """
 
-from statespace.models.base import Component, Model, StructuralModel
-from statespace.models.seasonal import Seasonal
-from statespace.models.trend import LocalLevel, LocalLinearTrend
+from statespace.models.autoregressive import Autoregressive
+from statespace.models.base import Component, Model
+from statespace.models.custom import Custom
+from statespace.models.cycle import Cycle
+from statespace.models.irregular import Irregular
+from statespace.models.matern import MaternProcess
+from statespace.models.motion import ConstantAcceleration, ConstantVelocity
+from statespace.models.regression import DynamicRegression, Regression
+from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
+from statespace.models.structural import StructuralModel
+from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, SmoothTrend
 
 __all__ = [
+    "Autoregressive",
     "Component",
+    "ConstantAcceleration",
+    "ConstantVelocity",
+    "Custom",
+    "Cycle",
+    "DampedTrend",
+    "DynamicRegression",
+    "Irregular",
     "LocalLevel",
     "LocalLinearTrend",
+    "MaternProcess",
     "Model",
+    "Regression",
     "Seasonal",
+    "SmoothTrend",
     "StructuralModel",
+    "TrigonometricSeasonal",
 ]

@@ -1,207 +1,330 @@
-"""Structural models: components that add up to a series, and the state-space form of their sum."""
+"""What all models have in common, and the pieces that structural models are put together from."""
 
-from collections import Counter
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.parameters import Variance
+from statespace.models.parameters import Parameter
 from statespace.ssm import LinearGaussianSSM
 
-OBSERVATION_VARIANCE = Variance("observation_variance")
+
+class Steps(NamedTuple):
+    """What a model knows of the steps besides the data."""
+
+    features: Any = None  # [T, K] or [..., T, K]: columns of known numbers, float64
+    times: Any = None  # [T] or [..., T]: increasing; None: one apart
+
+
+class Block(NamedTuple):
+    """A model's matrices, or the part of them that one component holds.
+
+    Matrices are [n, n], ..., or have axes [..., T] (or [..., 1]) before that. What depends on no
+    parameter stays an array of NumPy, which tells the filter where the zeros are.
+    """
+
+    transition_matrix: Any  # F, [n, n]
+    transition_scale: Any  # G, [n, k]
+    observation_matrix: Any  # H, [m, n]
+    observation_scale: Any = None  # C, [m, r]; None: no noise
+    transition_offset: Any = None  # b, [n]; None: zero
+    observation_offset: Any = None  # d, [m]; None: zero
+    initial_mean: Any = None  # [..., n]; None: zero
+    initial_scale: Any = None  # [..., n, p]; None: zero
+    diffuse: Any = None  # bool [n]; None: all where there is no initial scale, else none
 
 
 class Model:
-    """What single components and their sums have in common: ``+``, ``build`` and ``fit``.
+    """What people fit: named parameters, and the state-space form at their values.
 
-    A model is immutable and holds no data and no fitted values.
+    A model is immutable and holds no data and no fitted values. A subclass states the attributes
+    below and ``block``.
+
+    Attributes:
+      parameters: what is to be estimated, a tuple of
+        :class:`statespace.models.parameters.Parameter`.
+      state_names: a name for each of the n elements of the state vector.
+      num_observed: number m of variables observed at each step.
+      num_features: number of columns of ``features`` it needs.
+      uses_times: whether ``times`` has an influence.
+      diffuse_constant: of the log-likelihood of a diffuse start: "include" counts the densities'
+        1 / sqrt(2 pi) for the observations that the start takes up, as Stata and statsmodels do;
+        "exclude" does not, as for the likelihood of differences.
     """
 
-    @property
-    def components(self) -> tuple["Component", ...]:
-        """The components of the sum, in the order in which they were added."""
+    parameters: tuple[Parameter, ...] = ()
+    state_names: tuple[str, ...] = ()
+    num_observed: int = 1
+    num_features: int = 0
+    uses_times: bool = False
+    diffuse_constant: str = "include"
+
+    def block(self, params, steps: Steps) -> Block:
+        """The matrices at given parameter values.
+
+        Args:
+          params: dict with a float64 tensor ``[..., *shape]`` for each parameter.
+          steps: features and times.
+        """
         raise NotImplementedError
 
     @property
-    def parameters(self) -> tuple[Variance, ...]:
-        """The free parameters: the observation variance, then those of each component."""
-        return (OBSERVATION_VARIANCE, *(p for c in self.components for p in c.disturbances))
-
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """One name for each element of the state vector."""
-        return tuple(name for c in self.components for name in c.state_names)
+    def components(self) -> tuple["Model", ...]:
+        """The terms of the sum; a model that is none has itself alone."""
+        return (self,)
 
     def component_states(self) -> dict[str, slice]:
         """Where each component's states lie in the state vector, by the component's name."""
         slices, start = {}, 0
         for component in self.components:
             stop = start + len(component.state_names)
-            slices[component.name] = slice(start, stop)
+            if stop > start:
+                slices[component.name] = slice(start, stop)
             start = stop
         return slices
 
-    @property
-    def transition_matrix(self) -> np.ndarray:
-        """F [n, n]: the components' transitions along the diagonal."""
-        return _block_diagonal([c.transition_matrix for c in self.components])
+    def units(self, scale, feature_scale) -> dict[str, np.ndarray]:
+        """The unit of each parameter, given what the data are measured in.
 
-    @property
-    def observation_row(self) -> np.ndarray:
-        """The single row of H, [n]: the series is the sum of its components."""
-        return np.concatenate([c.observation_row for c in self.components])
+        Args:
+          scale: short-term variation of N series, [N, m].
+          feature_scale: spread of their features, [N, K].
 
-    def build(self, params, *, initial_mean=None, initial_variance=None) -> LinearGaussianSSM:
+        Returns:
+          Dict from name to an array [N, *shape], or one that broadcasts with that.
+        """
+        return units_by_power(self.parameters, scale)
+
+    def build(
+        self, params, *, features=None, times=None, initial_mean=None, initial_variance=None
+    ) -> LinearGaussianSSM:
         """The model's state-space form at given parameter values.
 
         Pure TensorFlow, differentiable in every value. With batched values the result has the same
         leading batch axes, one model for each of them.
 
         Args:
-          params: dict from each name in ``parameters`` to a value, scalar or [...], all of one
-            shape; float64.
-          initial_mean: mean of the first state, [n] or [..., n]; zero by default. It goes with an
-            initial variance.
-          initial_variance: variance of each element of the first state, a number or [...]; None:
-            nothing is known about it, an exact diffuse start.
+          params: dict from each name in ``parameters`` to a value ``[..., *shape]``, with the same
+            (or broadcasting) leading axes; float64.
+          features: what a regression needs to know of each step, [T, K] or [..., T, K].
+          times: when the steps are, [T] or [..., T], for models in continuous time; by default one
+            apart.
+          initial_mean: mean of the states whose start is diffuse, [n] or [..., n]; zero by
+            default. It goes with an initial variance.
+          initial_variance: variance of each of those states at the start, a number or [...]; None:
+            nothing is known about them, an exact diffuse start.
 
         Returns:
-          The LinearGaussianSSM with n states and one observed variable.
+          The LinearGaussianSSM with n states and m observed variables.
 
         Raises:
-          ValueError: ``params`` lacks a name, or has one that the model does not know; or an
-            initial mean is given without a variance.
+          ValueError: ``params`` lacks a name, has one that the model does not know or a value of
+            another shape; features are missing or have another number of columns; or an initial
+            mean is given without a variance.
 
         Example:
           >>> import statespace as ss
           >>> ssm = ss.models.LocalLevel().build(
-          ...     {"observation_variance": 15099.0, "level_variance": 1469.1})
+          ...     {"irregular.scale": 122.9, "level.scale": 38.33})
           >>> print(f"{ss.log_likelihood(ssm, ss.datasets.nile().to_numpy()[:, None]):.4f}")
           -633.4646
         """
-        values = self._in_order(params)
-        standard_deviations = [tf.sqrt(tf.convert_to_tensor(v, tf.float64)) for v in values]
-        observation, *disturbances = standard_deviations
-        # [..., k], times the columns that say which state each disturbance enters: [..., n, k].
-        columns = _block_diagonal([c.disturbance_columns for c in self.components])
-        transition_scale = columns * tf.stack(disturbances, axis=-1)[..., tf.newaxis, :]
-        observation_scale = observation[..., tf.newaxis, tf.newaxis]
-        if observation.shape.rank != 0:  # per series: the time axis comes after the batch axes
-            transition_scale = transition_scale[..., tf.newaxis, :, :]
-            observation_scale = observation_scale[..., tf.newaxis, :, :]
+        steps = Steps(self._checked_features(features), self._checked_times(times))
+        block = self.block(self._checked_values(params), steps)
+        n, m = len(self.state_names), self.num_observed
+        scale = np.zeros((m, 0)) if block.observation_scale is None else block.observation_scale
         return LinearGaussianSSM(
-            transition_matrix=self.transition_matrix,
-            transition_scale=transition_scale,
-            observation_matrix=self.observation_row[np.newaxis, :],
-            observation_scale=observation_scale,
-            **_start(len(self.state_names), initial_mean, initial_variance),
+            transition_matrix=block.transition_matrix,
+            transition_scale=block.transition_scale,
+            observation_matrix=block.observation_matrix,
+            observation_scale=scale,
+            transition_offset=block.transition_offset,
+            observation_offset=block.observation_offset,
+            **_start(block, n, initial_mean, initial_variance),
         )
 
-    def fit(self, y, method="mle", features=None, *, num_starts=3, verbose=1):
+    def fit(
+        self,
+        y,
+        method="mle",
+        features=None,
+        *,
+        times=None,
+        fix=None,
+        share=(),
+        priors=None,
+        num_starts=3,
+        verbose=1,
+        seed=0,
+    ):
         """Estimates the parameters from data; see :func:`statespace.forecasting.fit.fit`.
 
         Args:
-          y: the data: an array [T], [..., T] or [..., T, 1], a pandas Series, or a DataFrame with
-            one series a column. NaN is missing.
-          method: ``"mle"``, maximum likelihood.
-          features: must be None until the Regression component exists.
+          y: the data: an array [T], [..., T] or [..., T, m], a pandas Series, a DataFrame with one
+            series a column (or, for a model of several variables, one variable a column), or a
+            long DataFrame with the columns ``unique_id``, ``ds`` and ``y``. NaN is missing.
+          method: ``"mle"``, maximum likelihood; ``"map"``, ``"em"``, ``"hmc"`` or ``"vi"``.
+          features: known columns for regression components, [T, K], [..., T, K] or a DataFrame.
+          times: when the steps are, for models in continuous time, [T] or [..., T].
+          fix: dict from a parameter's name to the value it is to have.
+          share: names of parameters that are to have one value for all series.
+          priors: dict from a parameter's name to a TFP distribution over its value.
           num_starts: how many starting values the optimiser is run from.
           verbose: 0 is silent; 1 shows a progress bar on anything over two seconds.
+          seed: of the draws that ``"hmc"`` and ``"vi"`` make.
 
         Returns:
           A :class:`statespace.forecasting.results.FitResult`.
         """
         from statespace.forecasting.fit import fit
 
-        return fit(self, y, method, features, num_starts=num_starts, verbose=verbose)
+        return fit(
+            self,
+            y,
+            method,
+            features,
+            times=times,
+            fix=fix,
+            share=share,
+            priors=priors,
+            num_starts=num_starts,
+            verbose=verbose,
+            seed=seed,
+        )
 
-    def __add__(self, other):
-        if not isinstance(other, Model):
-            return NotImplemented
-        return StructuralModel(*self.components, *other.components)
+    def __eq__(self, other):
+        return isinstance(other, Model) and repr(self) == repr(other)
 
-    def _in_order(self, params):
+    def __hash__(self):
+        return hash(repr(self))
+
+    def _checked_values(self, params):
         names = [parameter.name for parameter in self.parameters]
         if set(params) != set(names):
             raise ValueError(
                 f"{self} has the parameters {', '.join(names)}; given were "
                 f"{', '.join(params) or 'none'}."
             )
-        return [params[name] for name in names]
+        values = {}
+        for parameter in self.parameters:
+            value = tf.convert_to_tensor(params[parameter.name], tf.float64)
+            rank = len(parameter.shape)
+            if rank and value.shape.rank is not None and value.shape[-rank:] != parameter.shape:
+                raise ValueError(
+                    f"{parameter.name} has shape {value.shape}; {self} needs "
+                    f"[..., {', '.join(map(str, parameter.shape))}]."
+                )
+            values[parameter.name] = value
+        return values
+
+    def _checked_features(self, features):
+        if self.num_features == 0:
+            if features is not None:
+                raise ValueError(
+                    f"{self!r} has no use for features; add a Regression(num_features) to it."
+                )
+            return None
+        if features is None:
+            raise ValueError(
+                f"{self!r} needs features, an array [T, {self.num_features}]; none are given."
+            )
+        if not tf.is_tensor(features):
+            features = np.asarray(features, np.float64)
+        rank, columns = len(features.shape), features.shape[-1]
+        if rank < 2 or columns not in (self.num_features, None):
+            raise ValueError(
+                f"features has shape {tuple(features.shape)}; {self!r} needs "
+                f"[..., T, {self.num_features}]."
+            )
+        return features
+
+    def _checked_times(self, times):
+        return times if self.uses_times else None
 
 
 class Component(Model):
-    """One term of a structural model: a block of states and the disturbances that drive them.
+    """One term of a structural model: a block of states and what drives them.
 
-    A subclass is a table: it states the attributes below, constant matrices of NumPy. Observation
-    noise belongs to the model, not to a component.
+    A subclass states the attributes below, those of :class:`Model` except ``parameters``, and
+    ``own_block``. Alone it is a model as well: itself plus observation noise.
 
     Attributes:
       name: what plots and tables call it.
-      state_names: a name for each of its n states.
-      disturbances: the variances of its k disturbances.
-      transition_matrix: F of its own states, [n, n].
-      disturbance_columns: which state each disturbance enters, [n, k]: zeros and ones.
-      observation_row: what each state contributes to the series, [n].
+      own_parameters: the parameters of this term.
+      explains_noise: whether it leaves no noise to the observations, as an ARIMA process does; a
+        sum with such a component has an irregular only if one is added.
     """
 
-    # Plain attributes, in place of the properties that put a sum together.
     name: str = ""
-    state_names: tuple[str, ...] = ()
-    disturbances: tuple[Variance, ...] = ()
-    transition_matrix: np.ndarray = np.empty((0, 0))
-    disturbance_columns: np.ndarray = np.empty((0, 0))
-    observation_row: np.ndarray = np.empty(0)
+    own_parameters: tuple[Parameter, ...] = ()
+    explains_noise: bool = False
 
-    @property
-    def components(self):
-        """The component itself."""
-        return (self,)
+    def own_block(self, params, steps: Steps) -> Block:
+        """This term's part of the matrices, from its own parameters and features."""
+        raise NotImplementedError
+
+    def own_units(self, scale, feature_scale):
+        """The units of its own parameters; as ``units``."""
+        return units_by_power(self.own_parameters, scale)
 
     def distinguished(self) -> "Component":
         """This component, named so that it can stand beside others of its kind."""
         return self
 
+    @property
+    def parameters(self):
+        """What is to be estimated where this component is the whole model."""
+        return self._alone.parameters
 
-class StructuralModel(Model):
-    """A sum of components plus observation noise, written with ``+``.
+    def block(self, params, steps):
+        """The matrices where this component is the whole model."""
+        return self._alone.block(params, steps)
 
-    Args:
-      *components: the terms, at least one. Several seasonal terms are told apart by their periods.
-
-    Raises:
-      ValueError: two components could not be told apart by any data.
-      TypeError: there are no components, or something else is among them.
-
-    Example:
-      >>> from statespace import models
-      >>> models.LocalLinearTrend() + models.Seasonal(12)
-      LocalLinearTrend() + Seasonal(12)
-    """
-
-    def __init__(self, *components):
-        if not components or not all(isinstance(c, Component) for c in components):
-            raise TypeError(
-                f"A structural model is a sum of components, at least one; given were {components}."
-            )
-        count = Counter(map(type, components))
-        self._components = tuple(
-            component.distinguished() if count[type(component)] > 1 else component
-            for component in components
-        )
-        _check_distinct(self._components)
+    def units(self, scale, feature_scale):
+        """The units where this component is the whole model."""
+        return self._alone.units(scale, feature_scale)
 
     @property
-    def components(self):
-        """The components of the sum, in the order in which they were added."""
-        return self._components
+    def _alone(self):
+        from statespace.models.structural import StructuralModel
 
-    def __repr__(self):
-        return " + ".join(map(repr, self._components))
+        return StructuralModel(self)
+
+    def __add__(self, other):
+        return self._alone + other
 
 
-def _start(n, mean, variance):
+def units_by_power(parameters, scale) -> dict[str, np.ndarray]:
+    """Units that are a power of what the data are measured in, [N, 1, ...]; see ``Model.units``."""
+    scale = scale.mean(axis=1)
+    return {p.name: (scale**p.power).reshape(-1, *(1,) * len(p.shape)) for p in parameters}
+
+
+def per_step(value, event_rank):
+    """A value ``[..., *event]`` with an axis of one step where it has batch axes.
+
+    A single model's matrices need no axes before their own; in a batch, time comes after the batch.
+    """
+    if value.shape.rank == event_rank:
+        return value
+    return tf.expand_dims(value, -event_rank - 1)
+
+
+def scaled_columns(columns, scale):
+    """G = columns times a scale (or one scale a column): ``[n, k]`` or ``[..., 1, n, k]``.
+
+    Args:
+      columns: which state each disturbance enters, NumPy array [n, k].
+      scale: tensor ``[...]``.
+    """
+    return per_step(columns * scale[..., tf.newaxis, tf.newaxis], 2)
+
+
+def _start(block, n, mean, variance):
     """The arguments of the LinearGaussianSSM that say where its n states start."""
+    diffuse = block.diffuse
+    if diffuse is None:
+        diffuse = np.full(n, block.initial_scale is None)
     if variance is None:
         if mean is not None:
             raise ValueError(
@@ -210,35 +333,52 @@ def _start(n, mean, variance):
             )
         # Of a diffuse start the mean and the scale are without influence.
         return {
-            "initial_mean": np.zeros(n),
-            "initial_scale": np.zeros((n, n)),
-            "diffuse": np.ones(n, bool),
+            "initial_mean": np.zeros(n) if block.initial_mean is None else block.initial_mean,
+            "initial_scale": (
+                np.zeros((n, 1)) if block.initial_scale is None else block.initial_scale
+            ),
+            "diffuse": diffuse if diffuse.any() else None,
         }
+    vague = np.sqrt(variance)[..., np.newaxis, np.newaxis] * np.diag(diffuse.astype(np.float64))
+    proper = () if block.initial_scale is None else (block.initial_scale,)
+    means = [x for x in (mean, block.initial_mean) if x is not None]
     return {
-        "initial_mean": np.zeros(n) if mean is None else mean,
-        "initial_scale": np.sqrt(variance)[..., np.newaxis, np.newaxis] * np.eye(n),
+        "initial_mean": sum(means) if means else np.zeros(n),
+        "initial_scale": joined([vague, *proper], axis=-1),
     }
 
 
-def _check_distinct(components):
-    owner = {}
-    for component in components:
-        for parameter in component.disturbances:
-            if parameter.name in owner:
-                raise ValueError(
-                    f"{owner[parameter.name]!r} and {component!r} both have a {parameter.name}: no "
-                    f"data could tell them apart. Keep one of them."
-                )
-            owner[parameter.name] = component
+def joined(arrays, axis):
+    """Concatenates along one of the last two axes, the others broadcast; NumPy where all are."""
+    if not any(map(tf.is_tensor, arrays)):
+        ranks = max(np.ndim(a) for a in arrays)
+        shape = np.broadcast_shapes(*(np.shape(a)[: max(np.ndim(a) - 2, 0)] for a in arrays))
+        arrays = [np.broadcast_to(a, (*shape, *np.shape(a)[-2:])) for a in arrays]
+        return np.concatenate(arrays, axis=axis if ranks > 1 else -1)
+    tensors = [tf.convert_to_tensor(a, tf.float64) for a in arrays]
+    batch = tf.shape(tensors[0])[:-2]
+    for tensor in tensors[1:]:
+        batch = tf.broadcast_dynamic_shape(batch, tf.shape(tensor)[:-2])
+    return tf.concat(
+        [tf.broadcast_to(t, tf.concat([batch, tf.shape(t)[-2:]], axis=0)) for t in tensors],
+        axis=axis,
+    )
 
 
-def _block_diagonal(blocks):
-    """One matrix with the given ones along its diagonal and zeros elsewhere."""
-    rows, columns = np.sum([block.shape for block in blocks], axis=0)
-    result = np.zeros((rows, columns))
-    row = column = 0
+def block_diagonal(blocks):
+    """One matrix with the given ones along its diagonal; NumPy where all are."""
+    rows = sum(block.shape[-2] for block in blocks)
+    columns = sum(block.shape[-1] for block in blocks)
+    padded, row, column = [], 0, 0
     for block in blocks:
-        height, width = block.shape
-        result[row : row + height, column : column + width] = block
+        height, width = block.shape[-2:]
+        around = [(0, 0)] * (len(block.shape) - 2) + [
+            (row, rows - row - height),
+            (column, columns - column - width),
+        ]
+        padded.append((tf.pad if tf.is_tensor(block) else np.pad)(block, around))
         row, column = row + height, column + width
-    return result
+    fixed = [block for block in padded if not tf.is_tensor(block)]
+    varying = [block for block in padded if tf.is_tensor(block)]
+    total = sum(fixed) if fixed else 0.0
+    return sum(varying, total) if varying else total

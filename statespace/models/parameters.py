@@ -1,50 +1,269 @@
-"""Named parameters of a model, and the map between their values and free coordinates."""
+"""Named parameters of a model: their domains, bijectors, units and starting values."""
 
+import functools
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 
 @dataclass(frozen=True)
-class Variance:
-    """A variance: not negative, in squared units of the data.
+class Parameter:
+    """A quantity to estimate, known to users by its name.
 
-    Its free coordinate is the logarithm, u = log(variance), so an optimiser may roam the reals and
-    every step is a relative one. The boundary, zero, lies at u = -infinity.
+    An optimiser sees *free coordinates*, real numbers u without bounds, of the same shape; the
+    value is ``unit * bijector(u)``, where ``unit`` holds what the data are measured in.
 
     Args:
-      name: what tables and ``params`` call it, such as ``"level_variance"``.
+      name: what tables, ``params`` and ``fix`` call it, such as ``"level.scale"``.
+      shape: () for a number, (p,) for a vector, ...
+      power: how the value grows with the unit of the data: 1 for what is measured as the data are,
+        0 for a pure number.
+      start: lowest and highest free coordinate from which an optimiser should set out, for data
+        whose short-term variation is about one.
+      limits: free coordinates beyond which it should not look.
     """
 
     name: str
+    shape: tuple[int, ...] = ()
+    power: int = 0
+    start: tuple[float, float] = (-1.0, 1.0)
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
-    # Both for data whose short-term variation is about one, the units in which models are fitted.
-    free_bounds = (math.log(1e-13), math.log(1e8))
-    start_range = (math.log(1e-5), math.log(1.0))
+    # The free coordinate of the value zero, if the domain ends there.
+    boundary = None
 
-    def constrain(self, free):
-        """exp(u), the value at the free coordinate: tensor of any shape to tensor of that shape."""
-        return tf.exp(free)
+    @property
+    def size(self) -> int:
+        """Number of free coordinates."""
+        return math.prod(self.shape)
 
-    def derivative(self, value):
-        """d value / d u, as a function of the value: for standard errors by the delta method."""
-        return value
+    @property
+    def bijector(self):
+        """The TFP bijector from free coordinates to values."""
+        import tensorflow_probability as tfp
 
-    def in_data_units(self, value, scale):
-        """The value for data of which those divided by ``scale`` have ``value``."""
-        return value * scale**2
+        return tfp.bijectors.Identity()
+
+    @property
+    def default_prior(self):
+        """A weakly informative prior over each free coordinate, a TFP distribution.
+
+        It is centred on the starting values and about three times as wide as their range.
+        """
+        import tensorflow_probability as tfp
+
+        low, high = self.start
+        width = tf.constant(1.5 * (high - low), tf.float64)
+        return tfp.distributions.Normal(tf.constant((low + high) / 2, tf.float64), width)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each element, counting from one."""
+        places = [",".join(str(i + 1) for i in index) for index in np.ndindex(*self.shape)]
+        return tuple(f"{self.name}[{place}]" if place else self.name for place in places)
 
 
-def constrain(parameters, free) -> dict:
-    """Names the columns of an array of free coordinates and maps each into its domain.
+@dataclass(frozen=True)
+class Scale(Parameter):
+    """A standard deviation: not negative, in units of the data.
+
+    Its free coordinate is the logarithm, so every step of an optimiser is a relative one. The
+    boundary, zero, lies at u = -infinity.
+    """
+
+    power: int = 1
+    start: tuple[float, float] = (math.log(1e-5) / 2, 0.0)
+    limits: tuple[float, float] = (math.log(1e-13) / 2, math.log(1e8) / 2)
+
+    boundary = -math.inf
+
+    @property
+    def bijector(self):
+        """The exponential."""
+        import tensorflow_probability as tfp
+
+        return tfp.bijectors.Exp()
+
+
+@dataclass(frozen=True)
+class Bounded(Parameter):
+    """A number between two bounds, such as a damping factor.
 
     Args:
-      parameters: p parameters.
-      free: tensor ``[..., p]``.
-
-    Returns:
-      Dict from name to tensor ``[...]``.
+      low, high: the bounds; the free coordinate is the logit of the place between them.
     """
-    columns = tf.unstack(free, num=len(parameters), axis=-1)
-    return {p.name: p.constrain(u) for p, u in zip(parameters, columns, strict=True)}
+
+    low: float = 0.0
+    high: float = 1.0
+    start: tuple[float, float] = (-2.0, 2.0)
+    limits: tuple[float, float] = (-16.0, 16.0)
+
+    @property
+    def bijector(self):
+        """The sigmoid between the bounds."""
+        import tensorflow_probability as tfp
+
+        low, high = (tf.constant(x, tf.float64) for x in (self.low, self.high))
+        return tfp.bijectors.Sigmoid(low, high)
+
+
+@dataclass(frozen=True)
+class StationaryCoefficients(Parameter):
+    """Coefficients (phi_1, ..., phi_p) of a stationary autoregression.
+
+    Each free coordinate u_k is the inverse hyperbolic tangent of a partial autocorrelation, which
+    the Levinson-Durbin recursion takes to the coefficients: every real vector gives a stationary
+    process, and every stationary process has one.
+
+    References:
+      Monahan, J. F. (1984). A note on enforcing stationarity in autoregressive-moving average
+      models. Biometrika 71(2), 403-404.
+    """
+
+    limits: tuple[float, float] = (-9.0, 9.0)
+
+    @property
+    def bijector(self):
+        """From free coordinates to coefficients."""
+        return _stationary_bijector()
+
+
+@functools.cache
+def _stationary_bijector():
+    import tensorflow_probability as tfp
+
+    class Stationary(tfp.bijectors.Bijector):
+        """R^p to the coefficients of stationary autoregressions."""
+
+        def __init__(self):
+            super().__init__(forward_min_event_ndims=1, is_constant_jacobian=False)
+
+        def _forward(self, x):
+            coefficients = []
+            for k, partial in enumerate(tf.unstack(tf.tanh(x), axis=-1)):
+                backward = coefficients[::-1]
+                coefficients = [
+                    phi - partial * other
+                    for phi, other in zip(coefficients[:k], backward, strict=True)
+                ]
+                coefficients.append(partial)
+            return tf.stack(coefficients, axis=-1)
+
+        def _inverse(self, y):
+            coefficients, partials = tf.unstack(y, axis=-1), []
+            while coefficients:
+                *rest, partial = coefficients
+                partials.append(partial)
+                coefficients = [
+                    (phi + partial * other) / (1 - partial**2)
+                    for phi, other in zip(rest, rest[::-1], strict=True)
+                ]
+            return tf.atanh(tf.stack(partials[::-1], axis=-1))
+
+        def _forward_log_det_jacobian(self, x):
+            # d r / d u = 1 - r^2; and each step takes phi to (I - r J) phi, where the reversal J
+            # of k elements has the eigenvalue -1 floor(k / 2) times, and else 1.
+            partials = tf.tanh(x)
+            log_det = tf.reduce_sum(tf.math.log1p(-(partials**2)), axis=-1)
+            for k, partial in enumerate(tf.unstack(partials, axis=-1)):
+                log_det += (k // 2) * tf.math.log1p(-(partial**2))
+                if k % 2:
+                    log_det += tf.math.log1p(-partial)
+            return log_det
+
+    return Stationary()
+
+
+class Parameterisation:
+    """The free coordinates of those parameters of a model that are not fixed, in one vector.
+
+    Args:
+      parameters: all parameters of the model.
+      fixed: names of those that are not to be estimated.
+    """
+
+    def __init__(self, parameters, fixed=()):
+        self.free = tuple(p for p in parameters if p.name not in fixed)
+        self.size = sum(p.size for p in self.free)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each coordinate."""
+        return tuple(label for p in self.free for label in p.labels)
+
+    def each(self, attribute) -> np.ndarray:
+        """An attribute of the parameter that each coordinate belongs to, [p]."""
+        return np.array([getattr(p, attribute) for p in self.free for _ in range(p.size)])
+
+    def values(self, free, units) -> dict:
+        """The values at free coordinates.
+
+        Args:
+          free: tensor ``[..., p]``.
+          units: dict from name to the unit of each value, an array that broadcasts with it.
+
+        Returns:
+          Dict from name to tensor ``[..., *shape]``.
+        """
+        values, position = {}, 0
+        for parameter in self.free:
+            coordinates = free[..., position : position + parameter.size]
+            position += parameter.size
+            event = tf.constant(parameter.shape, tf.int32)
+            shape = tf.concat([tf.shape(free)[:-1], event], axis=0)
+            coordinates = tf.reshape(coordinates, shape)
+            value = parameter.bijector.forward(coordinates)
+            values[parameter.name] = units[parameter.name] * value
+        return values
+
+    def vector(self, values, units) -> tf.Tensor:
+        """The inverse of ``values``: free coordinates ``[..., p]``."""
+        columns = []
+        for parameter in self.free:
+            value = tf.convert_to_tensor(values[parameter.name], tf.float64)
+            free = parameter.bijector.inverse(value / units[parameter.name])
+            batch = tf.shape(free)[: free.shape.rank - len(parameter.shape)]
+            columns.append(tf.reshape(free, tf.concat([batch, [parameter.size]], axis=0)))
+        return tf.concat(columns, axis=-1)
+
+    def flat(self, values) -> tf.Tensor:
+        """The values themselves in the order of the coordinates, ``[..., p]``."""
+        columns = []
+        for parameter in self.free:
+            value = tf.convert_to_tensor(values[parameter.name], tf.float64)
+            batch = tf.shape(value)[: value.shape.rank - len(parameter.shape)]
+            columns.append(tf.reshape(value, tf.concat([batch, [parameter.size]], axis=0)))
+        return tf.concat(columns, axis=-1)
+
+    def log_prior(self, free, values, priors, *, jacobian) -> tf.Tensor:
+        """Log-density of the priors, ``[...]``.
+
+        Args:
+          free: free coordinates ``[..., p]``.
+          values: the values there, in the data's units.
+          priors: dict from name to a TFP distribution over the value (or each of its elements);
+            parameters that it leaves out have their default priors over free coordinates.
+          jacobian: whether the density is to be one over free coordinates throughout, as a sampler
+            needs it, or one over the values for which a prior is given, whose mode is sought.
+        """
+        total, position = tf.zeros(tf.shape(free)[:-1], free.dtype), 0
+        for parameter in self.free:
+            u = free[..., position : position + parameter.size]
+            position += parameter.size
+            if parameter.name not in priors:
+                total += tf.reduce_sum(parameter.default_prior.log_prob(u), axis=-1)
+                continue
+            prior = priors[parameter.name]
+            density = prior.log_prob(tf.cast(values[parameter.name], prior.dtype))
+            axes = list(range(free.shape.rank - 1, density.shape.rank))
+            total += tf.cast(tf.reduce_sum(density, axis=axes), free.dtype)
+            if jacobian:
+                rank = len(parameter.shape)
+                shape = tf.concat([tf.shape(u)[:-1], tf.constant(parameter.shape, tf.int32)], 0)
+                log_det = parameter.bijector.forward_log_det_jacobian(
+                    tf.reshape(u, shape), event_ndims=rank
+                )
+                total += log_det
+        return total

@@ -4,8 +4,8 @@ import numbers
 
 import numpy as np
 
-from statespace.models.base import Component
-from statespace.models.parameters import Variance
+from statespace.models.base import Block, Component, block_diagonal, scaled_columns
+from statespace.models.parameters import Scale
 
 _LONGEST_PERIOD = 2000  # the matrices of the states, one fewer, take 32 MB each
 
@@ -13,10 +13,10 @@ _LONGEST_PERIOD = 2000  # the matrices of the states, one fewer, take 32 MB each
 class Seasonal(Component):
     """A seasonal pattern in dummy form: the effects of a period sum to zero but for a disturbance.
 
-        effect_{t+1} = -(effect_t + ... + effect_{t-period+2}) + N(0, seasonal_variance)
+        effect_{t+1} = -(effect_t + ... + effect_{t-period+2}) + N(0, seasonal.scale^2)
 
-    The states are the present effect and the period - 2 before it. With ``seasonal_variance`` zero
-    the pattern never changes.
+    The states are the present effect and the period - 2 before it. With a scale of zero the
+    pattern never changes.
 
     Args:
       period: number of steps after which the pattern repeats: 12 for months, 4 for quarters.
@@ -36,28 +36,121 @@ class Seasonal(Component):
     """
 
     def __init__(self, period, *, name="seasonal"):
-        if not isinstance(period, numbers.Integral) or not 2 <= period <= _LONGEST_PERIOD:
-            raise ValueError(
-                f"The period of a seasonal pattern is a whole number of steps, from 2 to "
-                f"{_LONGEST_PERIOD}, such as 12 for months; given was {period!r}."
-            )
-        self.period = int(period)
+        self.period = _checked_period(period)
         self.name = name
         self.state_names = (name, *(f"{name}_lag_{lag}" for lag in range(1, self.period - 1)))
-        self.disturbances = (Variance(f"{name}_variance"),)
+        self.own_parameters = (Scale(f"{name}.scale"),)
+
+    def own_block(self, params, steps):
+        """Each effect becomes the one before."""
         states = self.period - 1
-        self.transition_matrix = np.eye(states, k=-1)  # each effect becomes the one before
-        self.transition_matrix[0] = -1.0
-        self.disturbance_columns = np.eye(states, 1)
-        self.observation_row = np.eye(1, states)[0]
+        transition = np.eye(states, k=-1)
+        transition[0] = -1.0
+        return Block(
+            transition_matrix=transition,
+            transition_scale=scaled_columns(np.eye(states, 1), params[f"{self.name}.scale"]),
+            observation_matrix=np.eye(1, states),
+        )
 
     def distinguished(self):
         """The same pattern, named after its period unless it was given a name of its own."""
-        return (
-            self
-            if self.name != "seasonal"
-            else Seasonal(self.period, name=f"seasonal_{self.period}")
-        )
+        return Seasonal(self.period, name=_with_period(self.name, self.period))
 
     def __repr__(self):
-        return f"Seasonal({self.period})"
+        return f"Seasonal({self.period}{_named(self.name, self.period)})"
+
+
+class TrigonometricSeasonal(Component):
+    """A seasonal pattern as a sum of waves, of which each may change in size and phase.
+
+        [a_j; a*_j]_{t+1} = rotation by 2 pi j / period of [a_j; a*_j]_t + N(0, seasonal.scale^2 I)
+
+    for the harmonics j = 1, 2, ..., of which the pattern is the sum of all a_j. Few harmonics make
+    long periods cheap: two states each (the last of an even period takes one).
+
+    Args:
+      period: length of the pattern in steps; it need not be a whole number (365.25).
+      harmonics: number of waves, at most period / 2, which is the default.
+      name: as for :class:`Seasonal`.
+
+    Raises:
+      ValueError: ``period`` is not a number of at least 2, or there are too many harmonics.
+
+    References:
+      Durbin, J. and Koopman, S. J. (2012). Time Series Analysis by State Space Methods,
+      2nd edition, section 3.2.2.
+
+    Example:
+      >>> TrigonometricSeasonal(7, harmonics=2).state_names
+      ('seasonal_1', 'seasonal_1_star', 'seasonal_2', 'seasonal_2_star')
+    """
+
+    def __init__(self, period, harmonics=None, *, name="seasonal"):
+        if not isinstance(period, numbers.Real) or not 2 <= period < float("inf"):
+            raise ValueError(
+                f"The period of a seasonal pattern is a number of steps, at least 2; given was "
+                f"{period!r}."
+            )
+        most = int(period // 2)
+        harmonics = most if harmonics is None else harmonics
+        if not isinstance(harmonics, numbers.Integral) or not 1 <= harmonics <= most:
+            raise ValueError(
+                f"A pattern of period {period} has from 1 to {most} harmonics; given was "
+                f"{harmonics!r}."
+            )
+        self.period, self.harmonics, self.name = period, int(harmonics), name
+        self.state_names = tuple(
+            f"{name}_{j}{star}"
+            for j in range(1, self.harmonics + 1)
+            for star in ("", "_star")[: self._states(j)]
+        )
+        self.own_parameters = (Scale(f"{name}.scale"),)
+
+    def own_block(self, params, steps):
+        """A rotation for each harmonic."""
+        rotations, rows = [], []
+        for j in range(1, self.harmonics + 1):
+            angle = 2 * np.pi * j / self.period
+            rotation = np.array(
+                [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+            )
+            size = self._states(j)
+            rotations.append(rotation[:size, :size])
+            rows.append(np.eye(1, size))
+        transition = block_diagonal(rotations)
+        return Block(
+            transition_matrix=transition,
+            transition_scale=scaled_columns(np.eye(len(transition)), params[f"{self.name}.scale"]),
+            observation_matrix=np.concatenate(rows, axis=1),
+        )
+
+    def distinguished(self):
+        """The same pattern, named after its period unless it was given a name of its own."""
+        name = _with_period(self.name, self.period)
+        return TrigonometricSeasonal(self.period, self.harmonics, name=name)
+
+    def _states(self, j):
+        return 1 if 2 * j == self.period else 2  # the wave of alternating signs has no phase
+
+    def __repr__(self):
+        return (
+            f"TrigonometricSeasonal({self.period:g}, {self.harmonics}"
+            f"{_named(self.name, self.period)})"
+        )
+
+
+def _checked_period(period):
+    if not isinstance(period, numbers.Integral) or not 2 <= period <= _LONGEST_PERIOD:
+        raise ValueError(
+            f"The period of a seasonal pattern is a whole number of steps, from 2 to "
+            f"{_LONGEST_PERIOD}, such as 12 for months; given was {period!r}."
+        )
+    return int(period)
+
+
+def _with_period(name, period):
+    return f"seasonal_{period:g}" if name == "seasonal" else name
+
+
+def _named(name, period):
+    return "" if name in ("seasonal", _with_period("seasonal", period)) else f", name={name!r}"

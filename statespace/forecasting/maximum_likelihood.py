@@ -1,0 +1,175 @@
+"""Maximum likelihood, and maximum posterior density, for a batch of series at once."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from statespace.forecasting.curvature import informations
+from statespace.forecasting.errors import InputError
+from statespace.forecasting.optimise import minimise
+
+MOST_CANDIDATES = 32  # starting values that are tried before the optimiser is run from the best
+_SMALL_GRADIENT = 1e-4  # of the log-likelihood per observation, in free coordinates
+_LARGEST_POLISH = 1e-2  # a longer Newton step means that the optimiser stopped elsewhere
+_ROUNDING = 1e-13  # relative error of a log-likelihood
+_BOUNDARY_TOLERANCE = 1e-6  # in log-likelihood
+
+
+class Estimates(NamedTuple):
+    """What was estimated from N series."""
+
+    free: np.ndarray  # free coordinates [N, p]; -inf at a boundary
+    log_likelihood: np.ndarray  # [N], without priors
+    converged: np.ndarray  # bool [N]
+    message: np.ndarray  # [N], empty where converged
+
+
+def maximise(problem, num_starts, share, labels, bar) -> Estimates:
+    """Maximises each series' likelihood, or with shared parameters that of all together.
+
+    Args:
+      problem: a :class:`statespace.forecasting.likelihood.Problem` of N series.
+      num_starts: how many starting values the optimiser is run from.
+      share: names of parameters with one value for all series.
+      labels: what messages call the series.
+      bar: told how far things are.
+
+    Returns:
+      The :class:`Estimates`.
+
+    Raises:
+      InputError: the likelihood of a series cannot be evaluated at any starting value.
+    """
+    series = np.arange(len(problem.values))
+    if problem.size == 0:
+        free = np.empty((len(series), 0))
+        value = problem.log_likelihood(free, series)
+        done = np.ones(len(series), bool)
+        return Estimates(free, value, done, np.full(len(series), "", object))
+    starts = _best_candidates(problem, num_starts, labels)
+    found = _run(problem, starts.reshape(-1, problem.size), np.repeat(series, num_starts), bar)
+    best = np.argmin(found.value.reshape(-1, num_starts), axis=1) + series * num_starts
+    free, gradient = found.x[best], found.gradient[best]
+    if share:
+        free, gradient = _together(problem, free, share, bar)
+    fine = np.abs(gradient).max(axis=1) < _SMALL_GRADIENT
+    if problem.priors is None and not share:
+        free = _to_boundary(problem, free)
+    if not share:
+        free = _polish(problem, free)
+    message = np.where(fine, "", "it was interrupted or ran out of steps").astype(object)
+    return Estimates(free, problem.log_likelihood(free, series), fine, message)
+
+
+def _limits(problem):
+    return problem.parameterisation.each("limits").T
+
+
+def _best_candidates(problem, num_starts, labels):
+    """The best of starting values spread evenly over the parameters' ranges, [N, S, p]."""
+    from scipy.stats import qmc
+
+    low, high = problem.parameterisation.each("start").T
+    points = qmc.Sobol(problem.size, scramble=False).random(MOST_CANDIDATES)
+    points = low + (high - low) * points
+    count = len(problem.values)
+    heights = problem.log_likelihood(
+        np.tile(points, (count, 1)), np.repeat(np.arange(count), len(points))
+    ).reshape(count, -1)
+    heights = np.where(np.isfinite(heights), heights, -np.inf)
+    for label in np.array(labels, object)[np.isneginf(heights).all(axis=1)]:
+        raise InputError(
+            f"{label}: the likelihood of {problem.model!r} cannot be evaluated at any starting "
+            f"value. Look for values that are out of all proportion to the others."
+        )
+    return points[np.argsort(-heights, axis=1)[:, :num_starts]]
+
+
+def _run(problem, starts, series, bar):
+    """L-BFGS; the objective is per observation, so that its size hardly depends on T."""
+    count = problem.num_observed[series]
+
+    def objective(free, members):
+        value, gradient = problem.objective(free, series[members])
+        return -value / count[members], -gradient / count[members, np.newaxis]
+
+    return minimise(objective, starts, _limits(problem), progress=bar.to)
+
+
+def _together(problem, free, share, bar):
+    """Maximises the sum of all log-likelihoods, with some coordinates common to all series.
+
+    Returns:
+      Free coordinates [N, p], and the gradient of each series' share in the objective with that of
+      the common coordinates summed up.
+    """
+    common = np.isin(problem.parameterisation.each("name"), list(share))
+    series, own = np.arange(len(free)), ~common
+    count = problem.num_observed.sum()
+
+    def unpack(x):
+        whole = np.empty_like(free)
+        whole[:, common] = x[: common.sum()]
+        whole[:, own] = x[common.sum() :].reshape(len(free), -1)
+        return whole
+
+    def pack(whole, shared):
+        return np.concatenate([shared, whole[:, own].ravel()])
+
+    def objective(points, members):
+        value, gradient = problem.objective(unpack(points[0]), series)
+        total = pack(gradient, gradient[:, common].sum(axis=0))
+        return -np.array([value.sum()]) / count, -total[np.newaxis] / count
+
+    limits = [pack(np.tile(bound, (len(free), 1)), bound[common]) for bound in _limits(problem)]
+    start = pack(free, np.median(free[:, common], axis=0))
+    found = minimise(objective, start[np.newaxis], np.array(limits), progress=bar.to)
+    return unpack(found.x[0]), unpack(found.gradient[0])
+
+
+def _to_boundary(problem, free):
+    """Moves scales to zero, the smallest first, while the likelihood is none the worse for it.
+
+    Towards zero the likelihood is flat in the logarithm, so where the optimiser stops on that
+    plain says nothing. At the boundary the free coordinate is minus infinity.
+    """
+    boundary = problem.parameterisation.each("boundary")
+    can_move = np.array([b is not None for b in boundary]) & (
+        problem.parameterisation.each("power") == 1
+    )
+    series, free = np.arange(len(free)), free.copy()
+    height = problem.log_likelihood(free, series)
+    order = np.argsort(np.where(can_move, free, np.inf), axis=1)
+    last = max(can_move.sum() - (not problem.fixed), 0)  # something must be random
+    for column in order[:, :last].T:
+        trial = free.copy()
+        trial[series, column] = -np.inf
+        trial_height = problem.log_likelihood(trial, series)
+        better = trial_height >= height - _BOUNDARY_TOLERANCE
+        free = np.where(better[:, np.newaxis], trial, free)
+        height = np.where(better, trial_height, height)
+    return free
+
+
+def _polish(problem, free):
+    """One Newton step in the coordinates off the boundary, where it is small and does no harm.
+
+    L-BFGS stops where the *value* no longer changes in floating point, which leaves the
+    parameters half of its digits; the gradient still has all of its own.
+    """
+    series = np.arange(len(free))
+    gradient, information = informations(problem, free)
+    inside = np.isfinite(free)
+    usable = np.isfinite(information).all(axis=(1, 2))
+    step = np.zeros_like(free)
+    if usable.any():
+        step[usable] = np.linalg.solve(
+            information[usable], np.where(inside, gradient, 0.0)[usable][..., np.newaxis]
+        )[..., 0]
+    low, high = _limits(problem)
+    step = np.where(inside & (np.abs(step).max(axis=1) <= _LARGEST_POLISH)[:, np.newaxis], step, 0)
+    trial = np.where(inside, np.clip(free + step, low, high), free)
+    before, _ = problem.objective(free, series)
+    after, _ = problem.objective(trial, series)
+    better = after >= before - _ROUNDING * np.abs(before)
+    return np.where(better[:, np.newaxis], trial, free)
