@@ -121,9 +121,7 @@ def as_times(times, model, shape):
         raise InputError(f"{model!r} moves by steps, not in time; leave times out.")
     values = _numbers(times, "times")
     if values.ndim == 0 or values.shape[-1] != shape[1]:
-        raise InputError(
-            f"times has shape {list(values.shape)}; the data have {shape[1]} steps."
-        )
+        raise InputError(f"times has shape {list(values.shape)}; the data have {shape[1]} steps.")
     values = values.reshape(-1, shape[1])
     if len(values) not in (1, shape[0]):
         raise InputError(f"times is for {len(values)} series; the data are {shape[0]}.")

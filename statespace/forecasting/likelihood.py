@@ -106,8 +106,10 @@ class Problem:
         def rows(x):
             return x if x is None or len(x) == 1 else x[series]
 
-        units = {name: np.broadcast_to(unit, (len(self.values), *unit.shape[1:]))[series]
-                 for name, unit in self.units.items()}
+        units = {
+            name: np.broadcast_to(unit, (len(self.values), *unit.shape[1:]))[series]
+            for name, unit in self.units.items()
+        }
         fixed = {name: value[series] for name, value in self.fixed.items()}
         data = self.values if len(self.values) == 1 else self.values[series]
         arguments = (free, data, units, fixed, rows(self.features), rows(self.times))

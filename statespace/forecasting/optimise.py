@@ -20,7 +20,13 @@ class Minimum(NamedTuple):
 
 
 def minimise(
-    objective, x, limits, *, max_iterations=500, gradient_tolerance=1e-7, value_tolerance=1e-11,
+    objective,
+    x,
+    limits,
+    *,
+    max_iterations=500,
+    gradient_tolerance=1e-7,
+    value_tolerance=1e-11,
     progress=None,
 ) -> Minimum:
     """Minimises R functions of p variables by projected L-BFGS, all in step.
@@ -146,7 +152,9 @@ class _State:
             self.gradient[accepted] = gradient[accepted]
             size = np.maximum(np.abs(self.value), 1.0)
             is_flat = accepted & (decrease <= value_tolerance * size)
-            self.flat_steps = np.where(is_flat, self.flat_steps + 1, np.where(accepted, 0, self.flat_steps))
+            self.flat_steps = np.where(
+                is_flat, self.flat_steps + 1, np.where(accepted, 0, self.flat_steps)
+            )
             self.failures[accepted & ~is_flat] = 0
             self.flat = self.flat_steps >= 2
             self.stuck |= self.flat
@@ -182,7 +190,9 @@ class _State:
         norm = np.linalg.norm(gradient, axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             newton = 1 / (rho[:, 0] * squares)
-            first = np.minimum(self.reach[which] / norm, np.where(self.reach[which] > 0.5, np.inf, 1.0))
+            first = np.minimum(
+                self.reach[which] / norm, np.where(self.reach[which] > 0.5, np.inf, 1.0)
+            )
         q *= np.where(remembers, newton, np.where(norm > 0, first, 1.0))[:, np.newaxis]
         for i in reversed(range(_MEMORY)):
             correction = weights[:, i] - rho[:, i] * (changes[:, i] * q).sum(axis=1)

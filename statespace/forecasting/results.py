@@ -1,6 +1,5 @@
 """What a fit returns: estimates, and everything that follows from them."""
 
-import operator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -172,7 +171,7 @@ class FitResult:
         from statespace.kalman.forecast import forecast
         from statespace.linalg_ops.arguments import positive_int
 
-        horizon = positive_int("forecast", "horizon", operator.index(horizon))
+        horizon = positive_int("forecast", "horizon", horizon)
         layout = self.layout.future(self.values.shape[1], horizon)
         ssm = self._built(*self._with_future(horizon, layout, features, times))
         moments = forecast(ssm, self.values, horizon)

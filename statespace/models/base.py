@@ -108,7 +108,7 @@ class Model:
             (or broadcasting) leading axes; float64.
           features: what a regression needs to know of each step, [T, K] or [..., T, K].
           times: when the steps are, [T] or [..., T], for models in continuous time; by default one
-            apart.
+            apart. Components that move by steps move once a step, whatever lies between.
           initial_mean: mean of the states whose start is diffuse, [n] or [..., n]; zero by
             default. It goes with an initial variance.
           initial_variance: variance of each of those states at the start, a number or [...]; None:

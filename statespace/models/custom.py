@@ -5,7 +5,7 @@ import inspect
 import tensorflow as tf
 
 from statespace.models.base import Block, Model
-from statespace.models.parameters import Parameter, Scale
+from statespace.models.parameters import Scale
 
 
 class Custom(Model):
@@ -99,7 +99,9 @@ class Custom(Model):
 
     def _example(self):
         """What the function returns at values of one and one step: for its dimensions."""
-        values = {p.name: p.bijector.forward(tf.zeros(p.shape, tf.float64)) for p in self.parameters}
+        values = {
+            p.name: p.bijector.forward(tf.zeros(p.shape, tf.float64)) for p in self.parameters
+        }
         known = {
             "features": tf.ones([1, self.num_features], tf.float64),
             "times": tf.zeros([1], tf.float64),
@@ -122,9 +124,7 @@ _PER_STEP = {
 
 
 def _fields(ssm):
-    return {
-        name: getattr(ssm, name) for name in (*_PER_STEP, "initial_mean", "initial_scale")
-    }
+    return {name: getattr(ssm, name) for name in (*_PER_STEP, "initial_mean", "initial_scale")}
 
 
 def _batched(name, field, batch, rank):

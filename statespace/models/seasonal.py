@@ -111,9 +111,7 @@ class TrigonometricSeasonal(Component):
         rotations, rows = [], []
         for j in range(1, self.harmonics + 1):
             angle = 2 * np.pi * j / self.period
-            rotation = np.array(
-                [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-            )
+            rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
             size = self._states(j)
             rotations.append(rotation[:size, :size])
             rows.append(np.eye(1, size))

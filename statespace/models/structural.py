@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+
 from statespace.models.base import Block, Component, Model, Steps, block_diagonal, joined
 from statespace.models.irregular import Irregular
 
@@ -133,10 +134,7 @@ def _initial_scale(blocks):
     if all(block.initial_scale is None for block in blocks):
         return None
     return block_diagonal(
-        [
-            np.zeros((_states(b), 0)) if b.initial_scale is None else b.initial_scale
-            for b in blocks
-        ]
+        [np.zeros((_states(b), 0)) if b.initial_scale is None else b.initial_scale for b in blocks]
     )
 
 

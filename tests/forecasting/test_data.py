@@ -16,10 +16,10 @@ def dates(*entries):
 @pytest.mark.parametrize(
     ("shape", "batch", "flat"),
     [
-        ((5,), (), (1, 5)),
-        ((3, 5), (3,), (3, 5)),
-        ((2, 3, 5, 1), (2, 3), (6, 5)),
-        ((5, 1), (), (1, 5)),
+        ((5,), (), (1, 5, 1)),
+        ((3, 5), (3,), (3, 5, 1)),
+        ((2, 3, 5, 1), (2, 3), (6, 5, 1)),
+        ((5, 1), (), (1, 5, 1)),
     ],
 )
 def test_shapes_of_arrays(shape, batch, flat):
@@ -27,18 +27,35 @@ def test_shapes_of_arrays(shape, batch, flat):
     assert values.shape == flat
     assert values.dtype == np.float64
     assert layout.per_step(values).shape == (*batch, 5)
-    assert np.shape(layout.per_series(values[:, 0])) == batch
+    assert np.shape(layout.per_series(values[:, 0, 0])) == batch
+
+
+@pytest.mark.parametrize(("shape", "batch"), [((5, 2), ()), ((4, 3, 5, 2), (4, 3))])
+def test_arrays_of_several_variables(shape, batch):
+    values, layout = as_batch(np.arange(np.prod(shape)).reshape(shape), num_observed=2)
+    assert values.shape == (np.prod(batch, dtype=int), 5, 2)
+    np.testing.assert_array_equal(layout.per_step(values).ravel(), np.arange(np.prod(shape)))
+
+
+def test_a_frame_of_several_variables_is_one_series():
+    index = pd.period_range("2020-01", periods=4, freq="M")
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [5, None, 7, 8]}, index)
+    values, layout = as_batch(frame, num_observed=2)
+    assert values.shape == (1, 4, 2)
+    pd.testing.assert_frame_equal(layout.per_step(values), frame, check_names=False)
+    with pytest.raises(InputError, match="3 variables at each step"):
+        as_batch(frame, num_observed=3)
 
 
 def test_list_of_numbers():
     values, _ = as_batch([1, 2.5, np.nan])
-    np.testing.assert_array_equal(values, [[1, 2.5, np.nan]])
+    np.testing.assert_array_equal(values[..., 0], [[1, 2.5, np.nan]])
 
 
 def test_series_round_trip_with_gaps():
     series = pd.Series([1.0, 2.0, 4.0], dates("2024-01-31", "2024-02-29", "2024-04-30"), name="x")
     values, layout = as_batch(series)
-    np.testing.assert_array_equal(values, [[1, 2, np.nan, 4]])
+    np.testing.assert_array_equal(values[..., 0], [[1, 2, np.nan, 4]])
     back = layout.per_step(values)
     assert back.index.freqstr == "ME"
     assert back.name == "x"
@@ -47,16 +64,16 @@ def test_series_round_trip_with_gaps():
 
 def test_unsorted_series_is_put_in_order():
     values, _ = as_batch(pd.Series([3.0, 1.0, 2.0], [1903, 1901, 1902]))
-    np.testing.assert_array_equal(values, [[1, 2, 3]])
+    np.testing.assert_array_equal(values[..., 0], [[1, 2, 3]])
 
 
 def test_frame_round_trip():
     index = pd.period_range("2020-01", periods=4, freq="M")
     frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": [5, None, 7, 8]}, index)
     values, layout = as_batch(frame)
-    assert values.shape == (2, 4)
+    assert values.shape == (2, 4, 1)
     pd.testing.assert_frame_equal(layout.per_step(values), frame, check_names=False)
-    assert layout.per_name(values[..., None], ["mean"]).columns.tolist() == [
+    assert layout.per_name(values, ["mean"]).columns.tolist() == [
         ("a", "mean"),
         ("b", "mean"),
     ]
@@ -64,12 +81,12 @@ def test_frame_round_trip():
 
 def test_masked_array():
     values, _ = as_batch(np.ma.masked_array([1, 2, 3], mask=[False, True, False]))
-    np.testing.assert_array_equal(values, [[1, np.nan, 3]])
+    np.testing.assert_array_equal(values[..., 0], [[1, np.nan, 3]])
 
 
 def test_nullable_integers_of_pandas():
     values, _ = as_batch(pd.Series([1, None, 3], dtype="Int64"))
-    np.testing.assert_array_equal(values, [[1, np.nan, 3]])
+    np.testing.assert_array_equal(values[..., 0], [[1, np.nan, 3]])
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ def _close_figures():
 
 def smoothed_by_statsmodels(result, **terms):
     structural = pytest.importorskip("statsmodels.tsa.statespace.structural")
-    model = structural.UnobservedComponents(result.values[0], use_exact_diffuse=True, **terms)
-    return model.smooth(list(result.params.values()))
+    model = structural.UnobservedComponents(result.values[0, :, 0], use_exact_diffuse=True, **terms)
+    return model.smooth(np.square(list(result.params.values())))
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,10 @@ def test_forecast_against_statsmodels(airline):
 
 
 def test_nile_forecast(nile):
-    variances = nile.params
     forecast = nile.forecast(30)
     assert forecast.mean.nunique() == 1
     steps = forecast.variance.diff().iloc[1:]
-    np.testing.assert_allclose(steps, variances["level_variance"], rtol=1e-9)
+    np.testing.assert_allclose(steps, nile.params["level.scale"] ** 2, rtol=1e-9)
     assert forecast.mean.index[0] == pd.Period("1971", freq="Y")
     assert forecast.mean.name == "volume"
 
@@ -63,8 +62,8 @@ def test_components_add_up(airline):
     components = airline.components()
     assert components.names == ("trend", "seasonal", "irregular")
     total = components.mean.sum(axis=1).to_numpy()
-    observed = ~np.isnan(airline.values[0])
-    np.testing.assert_allclose(total[observed], airline.values[0][observed], rtol=1e-12)
+    observed = ~np.isnan(airline.values[0, :, 0])
+    np.testing.assert_allclose(total[observed], airline.values[0, :, 0][observed], rtol=1e-12)
     assert (components.mean["irregular"][~observed] == 0).all()
     assert (components.variance > 0).all(axis=None)
     lower, upper = components.interval(0.5)
@@ -128,7 +127,7 @@ def test_sampled_paths_have_the_moments_of_the_forecast(airline):
 def test_steps_of_a_path_depend_on_each_other(nile):
     # For a local level all of the covariance of two steps is that of the first step's level.
     forecast = nile.forecast(2)
-    expected = forecast.variance.iloc[0] - nile.params["observation_variance"]
+    expected = forecast.variance.iloc[0] - nile.params["irregular.scale"] ** 2
     assert forecast.sample(50_000, seed=2).T.cov().iloc[0, 1] == pytest.approx(expected, rel=0.1)
 
 

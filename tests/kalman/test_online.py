@@ -176,7 +176,7 @@ def test_gradients_of_moments_in_the_diffuse_phase():
 def test_published_likelihood_of_a_structural_model():
     """Of the Nile: Durbin & Koopman; KFAS excludes the diffuse constant."""
     y = tf.constant(ss.datasets.nile().to_numpy(dtype=float)[np.newaxis, :, np.newaxis])
-    parameters = {"observation_variance": 15099.0, "level_variance": 1469.1}
+    parameters = {"irregular.scale": np.sqrt(15099.0), "level.scale": np.sqrt(1469.1)}
     ssm = ss.models.LocalLevel().build(parameters)
     stream = tf.function(streamed)
     for constant, value in (("include", -633.4645636489), ("exclude", -632.5456251157)):
