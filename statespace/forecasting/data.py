@@ -5,17 +5,24 @@ import sys
 import numpy as np
 
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.layout import ArrayLayout, FrameLayout, SeriesLayout, VariablesLayout
+from statespace.forecasting.layout import (
+    ArrayLayout,
+    FrameLayout,
+    LongLayout,
+    SeriesLayout,
+    VariablesLayout,
+)
 
 
 def as_batch(y, num_observed=1):
     """Reads data of any accepted kind.
 
     Args:
-      y: array [T], [..., T] or [..., T, m]; pandas Series; or DataFrame with one series a column,
-        or where m > 1 with one variable a column. NaN is missing, and so is what a masked array
-        masks. A pandas index must hold dates, periods or whole numbers; where its regular grid has
-        gaps, the values there count as missing.
+      y: array [T], [..., T] or [..., T, m]; pandas Series; DataFrame with one series a column, or
+        where m > 1 with one variable a column; or, where m = 1, long DataFrame with the columns
+        ``unique_id``, ``ds`` and ``y``. NaN is missing, and so is what a masked array masks. A
+        pandas index must hold dates, periods or whole numbers; where its regular grid has gaps, the
+        values there count as missing.
       num_observed: number m of variables of a series.
 
     Returns:
@@ -27,13 +34,19 @@ def as_batch(y, num_observed=1):
     """
     pandas = sys.modules.get("pandas")  # if y is a pandas object, pandas has been imported
     if pandas is not None and isinstance(y, pandas.DataFrame):
-        values, layout = _from_frame(y, num_observed)
+        from statespace.forecasting.long_frame import is_long, read_long_frame
+
+        if is_long(y):
+            _check_variables(1, num_observed, "A long frame")
+            values, layout = read_long_frame(y)
+        else:
+            values, layout = _from_frame(y, num_observed)
     elif pandas is not None and isinstance(y, pandas.Series):
         _check_variables(1, num_observed, "A Series")
-        y, values = _on_regular_index(y, _numbers(y, _label(y)))
+        y, values = _on_regular_index(y, as_numbers(y, _label(y)))
         values, layout = values[np.newaxis, :, np.newaxis], SeriesLayout(y.index, y.name)
     else:
-        values, layout = _from_array(_numbers(y, "y"), num_observed)
+        values, layout = _from_array(as_numbers(y, "y"), num_observed)
     if values.size == 0:
         raise InputError("There are no data: y is empty.")
     for label, series in zip(layout.labels(), values, strict=True):
@@ -51,7 +64,8 @@ def as_features(features, model, layout, shape):
 
     Args:
       features: array [T, K] or [..., T, K]; or DataFrame of K columns whose index has every entry
-        of that of the data (or, for plain numbers, T rows). None if the model needs none.
+        of that of the data (or, for plain numbers, T rows); for data in a long frame, names of its
+        columns or another long frame. None if the model needs none.
       model: the model.
       layout: how the data came in.
       shape: [N, T, m] of the data.
@@ -77,13 +91,17 @@ def as_features(features, model, layout, shape):
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(features, pandas.Series):
         features = features.to_frame()
-    if pandas is not None and isinstance(features, pandas.DataFrame):
+    if isinstance(layout, LongLayout):
+        from statespace.forecasting.long_frame import long_features
+
+        values = long_features(features, layout, shape[1])
+    elif pandas is not None and isinstance(features, pandas.DataFrame):
         if hasattr(layout, "index"):
             features = _aligned(features, layout.index)
-        columns = [_numbers(features[column], str(column)) for column in features.columns]
+        columns = [as_numbers(features[column], str(column)) for column in features.columns]
         values = np.stack(columns, axis=1)
     else:
-        values = _numbers(features, "features")
+        values = as_numbers(features, "features")
         if values.ndim == 1:
             values = values[:, np.newaxis]
     if values.ndim < 2 or values.shape[-2:] != (shape[1], needed):
@@ -119,7 +137,7 @@ def as_times(times, model, shape):
         return None
     if not model.uses_times:
         raise InputError(f"{model!r} moves by steps, not in time; leave times out.")
-    values = _numbers(times, "times")
+    values = as_numbers(times, "times")
     if values.ndim == 0 or values.shape[-1] != shape[1]:
         raise InputError(f"times has shape {list(values.shape)}; the data have {shape[1]} steps.")
     values = values.reshape(-1, shape[1])
@@ -132,7 +150,7 @@ def as_times(times, model, shape):
 
 def _from_frame(frame, num_observed):
     _check_columns(frame)
-    columns = [_numbers(frame[column], str(column)) for column in frame.columns]
+    columns = [as_numbers(frame[column], str(column)) for column in frame.columns]
     frame, values = _on_regular_index(frame, np.stack(columns, axis=1))
     if num_observed == 1:
         return values.T[..., np.newaxis], FrameLayout(frame.index, frame.columns)
@@ -193,7 +211,8 @@ def _on_regular_index(y, values):
     return y.reindex(index), values[:, 0] if values.shape[1] == 1 and y.ndim == 1 else values
 
 
-def _numbers(values, label):
+def as_numbers(values, label) -> np.ndarray:
+    """Numbers of any kind as float64, NaN where missing; InputError if they are none."""
     try:
         if not hasattr(values, "dtype"):
             values = np.asarray(values)

@@ -1,4 +1,4 @@
-"""How data came in, so that results go out the same way: arrays, a Series or a DataFrame.
+"""How data came in, so that results go out the same way: arrays, a Series, a wide or long frame.
 
 Inside, everything is an array with one leading axis over N series. The layouts below offer the same
 methods, which turn such arrays into what the user handed in:
@@ -15,6 +15,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+
+_LONG_KEYS = ("unique_id", "ds")
+_MOST_NAMED = 20  # series in a message
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,11 @@ class _IndexedLayout:
 
 @dataclass(frozen=True)
 class SeriesLayout(_IndexedLayout):
-    """A pandas Series on a regular index."""
+    """A pandas Series on a regular index.
+
+    One that was taken from a long frame may have padding before its start: steps that the index
+    does not have. It ends with the last step, so that is told by the number of steps.
+    """
 
     name: Any = None
 
@@ -104,13 +111,21 @@ class SeriesLayout(_IndexedLayout):
         """[1, L, 1] to a Series."""
         import pandas as pd
 
-        return pd.Series(values[0, :, 0], self.index, name=self.name)
+        return pd.Series(values[0, -len(self.index) :, 0], self.index, name=self.name)
 
     def per_name(self, values, names):
         """[1, L, K] to a DataFrame with a column for each name."""
         import pandas as pd
 
-        return pd.DataFrame(values[0], self.index, _columns(names))
+        return pd.DataFrame(values[0, -len(self.index) :], self.index, _columns(names))
+
+    def positions(self, num_steps):
+        """Where the steps lie on a plot's axis; nowhere, NaT or NaN, for padding."""
+        import pandas as pd
+
+        own = super().positions(num_steps)
+        padding = num_steps - len(own)
+        return pd.Index(pd.Series(own).reindex(range(-padding, len(own)))) if padding else own
 
     def selected(self, key):
         """There is nothing to select from."""
@@ -129,11 +144,7 @@ class FrameLayout(_IndexedLayout):
 
     def per_series(self, values):
         """[N] to a Series over the columns, [N, p] to a DataFrame with a row for each."""
-        import pandas as pd
-
-        if values.ndim == 1:
-            return pd.Series(values, self.columns)
-        return pd.DataFrame(values.reshape(len(values), -1), self.columns)
+        return _over_columns(values, self.columns)
 
     def per_step(self, values):
         """[N, L, 1] to a DataFrame with the columns of the data."""
@@ -150,13 +161,98 @@ class FrameLayout(_IndexedLayout):
 
     def selected(self, key):
         """Number and layout of one series, by its column."""
-        if key not in self.columns:
-            raise KeyError(f"No column {key!r}; there are {', '.join(self.labels())}.")
-        return self.columns.get_loc(key), SeriesLayout(self.index, key)
+        number = _number_of(key, self.columns, "column", self.labels())
+        return number, SeriesLayout(self.index, key)
 
     def labels(self):
         """The names of the columns."""
         return [str(column) for column in self.columns]
+
+
+@dataclass(frozen=True, eq=False)
+class LongLayout:
+    """A long pandas DataFrame, ``unique_id, ds, y``: a row for each series and step.
+
+    Each series has steps of its own, all of them at the same distance. Inside they are aligned at
+    their ends: a shorter series has NaN for padding before its start, which is left out of what
+    goes out again. Forecasts go on from each series' own end.
+
+    Attributes:
+      columns: the ids, in the order of their first rows: what tells the series apart, as the
+        columns of a :class:`FrameLayout` do.
+      grid: regular index from the first date of all to the last.
+      stride: how many places of the grid lie between two steps of a series.
+      last: place in the grid of each series' last step, which may lie beyond its end, [N].
+      lengths: number of steps of each series, [N].
+      frame: the data frame, for features among its columns.
+    """
+
+    columns: Any
+    grid: Any
+    stride: int
+    last: np.ndarray
+    lengths: np.ndarray
+    frame: Any
+
+    def per_series(self, values):
+        """[N] to a Series over the ids, [N, p] to a DataFrame with a row for each."""
+        return _over_columns(values, self.columns)
+
+    def per_step(self, values):
+        """[N, L, 1] to a long frame with the column ``y``."""
+        return self.per_name(values, ["y"])
+
+    def per_name(self, values, names):
+        """[N, L, K] to a long frame with a column for each name."""
+        import pandas as pd
+
+        table = pd.DataFrame(values[self.own_steps(values.shape[1])], columns=_columns(names))
+        return pd.concat([self.index.to_frame(index=False), table], axis=1)
+
+    def future(self, num_steps, horizon):
+        """The layout of ``horizon`` steps after each series' last."""
+        return replace(
+            self,
+            last=self.last + self.stride * horizon,
+            lengths=np.full_like(self.lengths, horizon),
+        )
+
+    def joined(self, later):
+        """The layout over these steps and those of a layout that goes on from it."""
+        return replace(later, lengths=self.lengths + later.lengths)
+
+    def selected(self, key):
+        """Number and layout of one series, by its id."""
+        number = _number_of(key, self.columns, "series", self.labels())
+        stop = self.last[number] + 1
+        first = stop - 1 - self.stride * (self.lengths[number] - 1)
+        return number, SeriesLayout(self.grid_until(stop)[first : stop : self.stride], key)
+
+    def labels(self):
+        """The ids."""
+        return [str(column) for column in self.columns]
+
+    @property
+    def index(self):
+        """The id and date of each row, a MultiIndex."""
+        import pandas as pd
+
+        number = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        to_go = np.repeat(np.cumsum(self.lengths), self.lengths) - np.arange(len(number)) - 1
+        places = self.last[number] - self.stride * to_go
+        dates = self.grid_until(places.max() + 1).take(places)
+        return pd.MultiIndex.from_arrays([self.columns.take(number), dates], names=_LONG_KEYS)
+
+    def own_steps(self, num_steps):
+        """Which of the last ``num_steps`` steps belong to each series, bool [N, L]."""
+        return np.arange(num_steps) >= num_steps - self.lengths[:, np.newaxis]
+
+    def grid_until(self, stop):
+        """The grid with at least ``stop`` places."""
+        from statespace.forecasting.frequency import future_index
+
+        missing = stop - len(self.grid)
+        return self.grid.union(future_index(self.grid, missing)) if missing > 0 else self.grid
 
 
 @dataclass(frozen=True)
@@ -170,6 +266,21 @@ class VariablesLayout(SeriesLayout):
         import pandas as pd
 
         return pd.DataFrame(values[0], self.index, self.variables)
+
+
+def _over_columns(values, columns):
+    import pandas as pd
+
+    if values.ndim == 1:
+        return pd.Series(values, columns)
+    return pd.DataFrame(values.reshape(len(values), -1), columns)
+
+
+def _number_of(key, columns, kind, labels):
+    if key not in columns:
+        more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
+        raise KeyError(f"No {kind} {key!r}; there are {', '.join(labels[:_MOST_NAMED])}{more}.")
+    return columns.get_loc(key)
 
 
 def _number_or_array(value):
