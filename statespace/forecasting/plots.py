@@ -82,39 +82,80 @@ def plot_fit(result, ax=None, *, level=0.9):
     return ax
 
 
-def plot_components(result, axes=None, *, level=0.9):
+def plot_components(result, axes=None, *, level=0.9, forecast=None):
     """Draws each component and the irregular with their bands, one below the other.
 
     Args:
       result: a FitResult of one series.
       axes: as many Axes as there are components, plus one; by default a new figure.
       level: probability of the bands.
+      forecast: a Forecast of the result, to draw the components of the steps to come as well.
 
     Returns:
       Array of the Axes.
     """
     _check_one(result)
     components = result.components()
-    if axes is None:
-        count = len(components.names)
-        _, axes = plt.subplots(
-            count, 1, figsize=(8, 2 * count), sharex=True, layout="constrained", squeeze=False
-        )
-    axes = np.ravel(axes)
+    axes = _panels(axes, len(components.names))
     x = result.layout.positions(result.values.shape[1])
-    half = normal_half_width(level) * np.sqrt(components.variances[0])
     for i, (name, ax) in enumerate(zip(components.names, axes, strict=True)):
-        mean = components.means[0, :, i]
-        if name == "irregular":
-            ax.vlines(x, 0.0, mean, color=DATA, linewidth=1.0)
+        if name.startswith("irregular"):
+            ax.vlines(x, 0.0, components.means[0, :, i], color=DATA, linewidth=1.0)
         else:
-            _band(ax, x, mean - half[:, i], mean + half[:, i])
-            ax.plot(x, mean, color=SMOOTHED, linewidth=1.4)
+            _draw_moments(ax, x, components, i, level)
         if name not in ("level", "trend"):
             ax.axhline(0.0, color="0.7", linewidth=0.8, zorder=0)
         ax.set_title(name.replace("_", " ").capitalize(), loc="left", fontsize="medium")
-        _tidy(ax)
+    if forecast is not None:
+        ahead = forecast.components()
+        x = forecast.layout.positions(forecast.horizon)
+        for i, name in enumerate(ahead.names):
+            ax = axes[components.names.index(name)]
+            _draw_moments(ax, x, ahead, i, level, colour=FORECAST)
     return axes
+
+
+def plot_states(result, axes=None, *, level=0.9):
+    """Draws each smoothed state with its band, one below the other.
+
+    Args:
+      result: a FitResult of one series.
+      axes: as many Axes as there are states; by default a new figure.
+      level: probability of the bands.
+
+    Returns:
+      Array of the Axes.
+    """
+    _check_one(result)
+    states = result.smooth()
+    axes = _panels(axes, len(states.names))
+    x = result.layout.positions(result.values.shape[1])
+    for i, (name, ax) in enumerate(zip(states.names, axes, strict=True)):
+        _draw_moments(ax, x, states, i, level)
+        ax.set_title(name.replace("_", " ").capitalize(), loc="left", fontsize="medium")
+    return axes
+
+
+def _panels(axes, count):
+    """``count`` Axes, one below the other; those given, if any are."""
+    if axes is None:
+        _, axes = plt.subplots(
+            count, 1, figsize=(9, 1.8 * count), sharex=True, layout="constrained", squeeze=False
+        )
+    axes = np.ravel(axes)
+    if len(axes) != count:
+        raise InputError(f"axes: {count} Axes are needed, one for each panel; given: {len(axes)}.")
+    for ax in axes:
+        tidy(ax)
+    return axes
+
+
+def _draw_moments(ax, x, moments, number, level, colour=SMOOTHED):
+    """One of several quantities, with its band."""
+    mean = moments.means[0, :, number]
+    half = normal_half_width(level) * np.sqrt(moments.variances[0, :, number])
+    _band(ax, x, mean - half, mean + half, colour=colour)
+    ax.plot(x, mean, color=colour, linewidth=1.4)
 
 
 def _axes(ax):
@@ -141,10 +182,11 @@ def _finish(ax, result):
     if not ax.get_ylabel() and label != "y":
         ax.set_ylabel(label)
     ax.legend(frameon=False, loc="best", fontsize="small")
-    _tidy(ax)
+    tidy(ax)
 
 
-def _tidy(ax):
+def tidy(ax):
+    """The look that all plots have in common."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(x=0.01)
 

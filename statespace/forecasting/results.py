@@ -275,6 +275,27 @@ class FitResult:
         )
         return self._on(problem, layout, None)
 
+    def diagnostics(self, lags=None):
+        """Residuals and tests of whether the model leaves anything unexplained.
+
+        Args:
+          lags: number of autocorrelations that the Ljung-Box test looks at; None: twice the longest
+            seasonal period, or ten, and at most a fifth of the steps.
+
+        Returns:
+          A :class:`statespace.forecasting.diagnostics.Diagnostics`: standardised innovations, tests
+          for correlation, normality and constant variance, auxiliary residuals with their outliers
+          and level breaks, ``summary()``, ``to_frame()`` and ``plot()``.
+
+        Raises:
+          ValueError: ``lags`` is not a whole number, as large as the number of parameters at least
+            and less than that of steps.
+        """
+        from statespace.forecasting.diagnostics import diagnose
+
+        free = self.problem.parameterisation.free
+        return diagnose(self.model, self._ssm, self.layout, self.values, free, lags)
+
     def summary(self) -> str:
         """The fit as a table of plain text."""
         from statespace.forecasting.summary import summary
@@ -287,11 +308,35 @@ class FitResult:
 
         return plot_fit(self, ax, level=level)
 
-    def plot_components(self, axes=None, *, level=0.9):
-        """Plots each component with its band, one below the other; returns the array of Axes."""
+    def plot_components(self, axes=None, *, level=0.9, forecast=None):
+        """Plots each component with its band, one below the other; returns the array of Axes.
+
+        Args:
+          axes: one for each component; by default a new figure.
+          level: probability of the bands.
+          forecast: a Forecast of this result, whose components are to follow those of the data.
+        """
         from statespace.forecasting.plots import plot_components
 
-        return plot_components(self, axes, level=level)
+        return plot_components(self, axes, level=level, forecast=forecast)
+
+    def plot_states(self, axes=None, *, level=0.9):
+        """Plots each smoothed state with its band, one below the other; returns array of Axes."""
+        from statespace.forecasting.plots import plot_states
+
+        return plot_states(self, axes, level=level)
+
+    def plot_diagnostics(self, axes=None, *, lags=None):
+        """Plots innovations, their distribution and correlations, and auxiliary residuals.
+
+        Args:
+          axes: six Axes; by default a new figure.
+          lags: as for ``diagnostics``.
+
+        Returns:
+          The array of Axes.
+        """
+        return self.diagnostics(lags).plot(axes)
 
     def __getitem__(self, key):
         number, layout = self.layout.selected(key)
