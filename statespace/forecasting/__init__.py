@@ -11,33 +11,61 @@ if TYPE_CHECKING:
     from statespace.forecasting.csv_file import read_series
     from statespace.forecasting.diagnostics import Diagnostics
     from statespace.forecasting.errors import InputError
+    from statespace.forecasting.evaluation import Evaluation, evaluate
     from statespace.forecasting.forecast import Forecast
     from statespace.forecasting.intervention_features import interventions
+    from statespace.forecasting.metrics import (
+        coverage,
+        crps_normal,
+        crps_samples,
+        mase,
+        smape,
+        weighted_quantile_loss,
+    )
     from statespace.forecasting.moments import Interval, Moments, SmoothedStates
     from statespace.forecasting.results import FitResult
+    from statespace.forecasting.sktime_forecaster import Forecaster
 
 _HOME = {
     "Diagnostics": "diagnostics",
+    "Evaluation": "evaluation",
     "FitResult": "results",
     "Forecast": "forecast",
+    "Forecaster": "sktime_forecaster",
     "InputError": "errors",
     "Interval": "moments",
     "Moments": "moments",
     "SmoothedStates": "moments",
+    "coverage": "metrics",
+    "crps_normal": "metrics",
+    "crps_samples": "metrics",
+    "evaluate": "evaluation",
     "interventions": "intervention_features",
+    "mase": "metrics",
     "read_series": "csv_file",
+    "smape": "metrics",
+    "weighted_quantile_loss": "metrics",
 }
 
 __all__ = [
     "Diagnostics",
+    "Evaluation",
     "FitResult",
     "Forecast",
+    "Forecaster",
     "InputError",
     "Interval",
     "Moments",
     "SmoothedStates",
+    "coverage",
+    "crps_normal",
+    "crps_samples",
+    "evaluate",
     "interventions",
+    "mase",
     "read_series",
+    "smape",
+    "weighted_quantile_loss",
 ]
 
 

@@ -1,7 +1,8 @@
 """Measures of how good forecasts were: NumPy functions of what came and what had been said.
 
-Arrays are [..., h], h steps of each of any number of series. Means are over the last axis and leave
-out steps whose outcome is missing, NaN; where nothing is left, they are NaN.
+Arrays are [..., h], h steps of each of any number of series. Means are over the last axis, [...], a
+number for one series. They leave out steps whose outcome is missing, NaN; where nothing is left,
+they are NaN.
 """
 
 import numbers
@@ -11,7 +12,7 @@ import numpy as np
 from statespace.forecasting.errors import InputError
 
 
-def coverage(actual, lower, upper) -> np.ndarray:
+def coverage(actual, lower, upper):
     """Share of the outcomes that lie in their intervals, [...].
 
     Args:
@@ -19,15 +20,15 @@ def coverage(actual, lower, upper) -> np.ndarray:
       lower, upper: ends of the intervals, which belong to them, [..., h].
 
     Example:
-      >>> float(coverage([1.0, 2.0, 9.0, np.nan], [0.0] * 4, [2.0] * 4))  # two of three
+      >>> coverage([1.0, 2.0, 9.0, np.nan], [0.0] * 4, [2.0] * 4)  # two of three
       0.6666666666666666
     """
     actual, lower, upper = _arrays(actual, lower, upper)
     inside = ((lower <= actual) & (actual <= upper)).astype(np.float64)
-    return _mean(np.where(np.isnan(actual), np.nan, inside))
+    return nan_mean(np.where(np.isnan(actual), np.nan, inside))
 
 
-def crps_normal(actual, mean, standard_deviation) -> np.ndarray:
+def crps_normal(actual, mean, standard_deviation):
     """Mean continuous ranked probability score of normal distributions, [...]; less is better.
 
         CRPS(F, y) = integral (F(x) - 1{x >= y})^2 dx
@@ -44,7 +45,7 @@ def crps_normal(actual, mean, standard_deviation) -> np.ndarray:
       estimation. Journal of the American Statistical Association 102(477), 359-378, section 4.2.
 
     Example:
-      >>> float(crps_normal([0.0, 1.0], [0.0, 0.0], [1.0, 1.0]).round(4))
+      >>> round(crps_normal([0.0, 1.0], [0.0, 0.0], [1.0, 1.0]), 4)
       0.4181
     """
     from scipy.special import ndtr
@@ -55,10 +56,10 @@ def crps_normal(actual, mean, standard_deviation) -> np.ndarray:
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
     # error (2 Phi(z) - 1) is sigma z (2 Phi(z) - 1).
     score = error * (2 * ndtr(z) - 1) + deviation * (2 * density - 1 / np.sqrt(np.pi))
-    return _mean(np.where(deviation > 0, score, np.abs(error)))
+    return nan_mean(np.where(deviation > 0, score, np.abs(error)))
 
 
-def crps_samples(actual, samples) -> np.ndarray:
+def crps_samples(actual, samples):
     """Mean continuous ranked probability score of the empirical distributions of draws, [...].
 
         CRPS(F, y) = E|X - y| - E|X - X'| / 2,    X, X' independent, each one of the n draws
@@ -78,7 +79,7 @@ def crps_samples(actual, samples) -> np.ndarray:
       estimation. Journal of the American Statistical Association 102(477), 359-378, equation 21.
 
     Example:
-      >>> float(crps_samples([1.0], [[0.0], [2.0]]))
+      >>> crps_samples([1.0], [[0.0], [2.0]])
       0.5
     """
     actual, samples = np.asarray(actual, np.float64), np.sort(np.asarray(samples, np.float64), 0)
@@ -91,10 +92,10 @@ def crps_samples(actual, samples) -> np.ndarray:
     # In order of size, draw i is the larger one of i pairs and the smaller one of n - 1 - i.
     weights = (2 * np.arange(n) - n + 1) / n**2
     half_spread = np.tensordot(weights, samples, axes=1)  # E|X - X'| / 2
-    return _mean(np.abs(samples - actual).mean(axis=0) - half_spread)
+    return nan_mean(np.abs(samples - actual).mean(axis=0) - half_spread)
 
 
-def mase(actual, forecast, training, season=1) -> np.ndarray:
+def mase(actual, forecast, training, season=1):
     """Mean absolute scaled error, [...]: in units of the errors that the past would have had.
 
         mean_h |y_h - f_h| / mean_t |y_t - y_{t - season}|
@@ -115,18 +116,32 @@ def mase(actual, forecast, training, season=1) -> np.ndarray:
       International Journal of Forecasting 22(4), 679-688.
 
     Example:
-      >>> float(mase([7.0, 8.0], [6.0, 6.0], [1.0, 3.0, 5.0]))
+      >>> mase([7.0, 8.0], [6.0, 6.0], [1.0, 3.0, 5.0])
       0.75
     """
     if not isinstance(season, numbers.Integral) or season < 1:
         raise InputError(f"season is a positive whole number of steps; given was {season!r}.")
     actual, forecast = _arrays(actual, forecast)
     training = np.asarray(training, np.float64)
-    scale = _mean(np.abs(training[..., season:] - training[..., :-season]))
-    return _mean(np.abs(actual - forecast)) / np.where(scale > 0, scale, np.nan)
+    scale = nan_mean(np.abs(training[..., season:] - training[..., :-season]))
+    scale = np.where(scale > 0, scale, np.nan)[..., np.newaxis]
+    return nan_mean(np.abs(actual - forecast) / scale)
 
 
-def smape(actual, forecast) -> np.ndarray:
+def nan_mean(values, axis=-1):
+    """Mean over some axes of what is not NaN; NaN where nothing is left.
+
+    Example:
+      >>> nan_mean(np.array([[1.0, np.nan], [np.nan, np.nan]]))
+      array([ 1., nan])
+    """
+    known = ~np.isnan(values)
+    count = np.count_nonzero(known, axis=axis)
+    mean = np.where(known, values, 0.0).sum(axis=axis) / np.where(count > 0, count, np.nan)
+    return mean if np.ndim(mean) else float(mean)
+
+
+def smape(actual, forecast):
     """Symmetric mean absolute percentage error, in percent from 0 to 200, [...].
 
         mean_h 200 |y_h - f_h| / (|y_h| + |f_h|)
@@ -141,12 +156,12 @@ def smape(actual, forecast) -> np.ndarray:
       series and 61 forecasting methods. International Journal of Forecasting 36(1), 54-74.
 
     Example:
-      >>> float(smape([100.0, 50.0], [100.0, 150.0]))
+      >>> smape([100.0, 50.0], [100.0, 150.0])
       50.0
     """
     actual, forecast = _arrays(actual, forecast)
     error, size = np.abs(actual - forecast), np.abs(actual) + np.abs(forecast)
-    return _mean(200 * error / np.where(size > 0, size, 1.0))
+    return nan_mean(200 * error / np.where(size > 0, size, 1.0))
 
 
 def weighted_quantile_loss(actual, quantiles, levels, axis=None):
@@ -193,10 +208,3 @@ def weighted_quantile_loss(actual, quantiles, levels, axis=None):
 
 def _arrays(*values):
     return np.broadcast_arrays(*(np.asarray(x, np.float64) for x in values))
-
-
-def _mean(values):
-    """Mean over the last axis of what is not NaN; NaN where nothing is left."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=-1)
-    return np.where(known, values, 0.0).sum(axis=-1) / np.where(count > 0, count, np.nan)
