@@ -173,8 +173,12 @@ def _column(frame, name):
 
 
 def _grid(dates):
+    dates = pd.Index(dates.unique(), name="ds").sort_values()
+    if pd.api.types.is_integer_dtype(dates):  # also where the series are far from each other
+        step = int(np.gcd.reduce(np.diff(dates.to_numpy()))) or 1
+        return pd.RangeIndex(int(dates[0]), int(dates[-1]) + step, step, name="ds")
     try:
-        return regular_index(pd.Index(dates.unique(), name="ds"))
+        return regular_index(dates)
     except InputError as error:
         raise InputError(f"Column ds, of all series together: {error}") from None
 
