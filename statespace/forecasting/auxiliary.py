@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.intervention_features import step_names
+from statespace.forecasting.parts import in_parts
 from statespace.forecasting.results import check_status
 from statespace.kalman.disturbance import disturbance_smoother
 
@@ -114,31 +116,38 @@ def auxiliary_residuals(model, ssm, layout, values) -> AuxiliaryResiduals:
       layout: how the data came in.
       values: the N series, [N, T, m].
     """
-    smoothed = disturbance_smoother(ssm, values)
-    check_status(smoothed.info, layout)
+    info, standardised, sizes = in_parts(_standardised, ssm, values)
+    check_status(tf.convert_to_tensor(info), layout)
     m = values.shape[2]
-    standardised, sizes, noisy = _standardised(
-        ssm.observation_scale, smoothed.observation_mean, smoothed.observation_covariance
-    )
-    states = _standardised(ssm.transition_scale, smoothed.state_mean, smoothed.state_covariance)
-    first = np.full_like(states[0][:, :1], np.nan)  # no transition leads to the first step
-    state_standardised, state_sizes = (
-        np.concatenate([first, x[:, :-1]], axis=1) for x in states[:2]
-    )
     irregular = ("irregular",) if m == 1 else tuple(f"irregular[{i + 1}]" for i in range(m))
     names = np.array([*irregular, *model.state_names])
-    noisy = np.concatenate([noisy, states[2]])
+    scales = ssm.observation_scale.numpy(), ssm.transition_scale.numpy()
+    # Rows of a scale that are zero in every series and step have no noise.
+    noisy = np.concatenate([np.any(c, axis=(*range(c.ndim - 2), c.ndim - 1)) for c in scales])
     return AuxiliaryResiduals(
         names=tuple(names[noisy].tolist()),
         noiseless=tuple(names[~noisy].tolist()),
         layout=layout,
-        standardised=np.concatenate([standardised, state_standardised], axis=2)[..., noisy],
-        sizes=np.concatenate([sizes, state_sizes], axis=2)[..., noisy],
+        standardised=standardised[..., noisy],
+        sizes=sizes[..., noisy],
     )
 
 
-def _standardised(scale, mean, covariance):
-    """Residuals, sizes [N, T, rows], and which rows have noise at all [rows].
+def _standardised(ssm, values):
+    """Status [N], residuals and sizes [N, T, m + n] of observation noise and states."""
+    smoothed = disturbance_smoother(ssm, values)
+    observations = _over_deviation(
+        ssm.observation_scale, smoothed.observation_mean, smoothed.observation_covariance
+    )
+    states = _over_deviation(ssm.transition_scale, smoothed.state_mean, smoothed.state_covariance)
+    first = np.full_like(states[0][:, :1], np.nan)  # no transition leads to the first step
+    states = (np.concatenate([first, x[:, :-1]], axis=1) for x in states)
+    pairs = zip(observations, states, strict=True)
+    return smoothed.info.numpy(), *(np.concatenate(pair, axis=2) for pair in pairs)
+
+
+def _over_deviation(scale, mean, covariance):
+    """Residuals and sizes, [N, T, rows].
 
     Args:
       scale: C or G, [..., rows, k].
@@ -148,8 +157,6 @@ def _standardised(scale, mean, covariance):
     disturbance = np.einsum("...ik,...k->...i", scale, mean)
     prior = np.sum(scale**2, axis=-1)
     explained = np.eye(mean.shape[-1]) - covariance
-    variance = np.einsum("...ij,...jk,...ik->...i", scale, explained, scale)
-    known = variance > _SILENT * prior
-    variance = np.where(known, variance, np.nan)
-    noisy = np.any(prior > 0, axis=tuple(range(prior.ndim - 1)))
-    return disturbance / np.sqrt(variance), disturbance * prior / variance, noisy
+    variance = np.sum((scale @ explained) * scale, axis=-1)
+    variance = np.where(variance > _SILENT * prior, variance, np.nan)
+    return disturbance / np.sqrt(variance), disturbance * prior / variance

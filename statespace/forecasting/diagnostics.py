@@ -5,9 +5,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from statespace.forecasting.auxiliary import AuxiliaryResiduals, auxiliary_residuals
 from statespace.forecasting.errors import InputError
+from statespace.forecasting.parts import in_parts
 from statespace.forecasting.residual_tests import (
     SignificanceTest,
     autocorrelations,
@@ -234,22 +236,28 @@ def diagnose(model, ssm, layout, values, free, lags=None) -> Diagnostics:
     """
     num_parameters = sum(p.size for p in free if not _only_shifts(p))
     lags = _lags(lags, model, values.shape[1], num_parameters)
-    filtered = kalman_filter(ssm, values)
-    check_status(filtered.info, layout)
-    innovation, covariance = filtered.innovation.numpy(), filtered.innovation_covariance.numpy()
-    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
-    known = ~np.isnan(values) & ~_diffuse_steps(ssm, values)[..., np.newaxis] & (deviation > 0)
-    deviation = np.where(known, deviation, np.nan)
-    standardised = innovation / deviation
-    correlation = covariance / (deviation[..., :, np.newaxis] * deviation[..., np.newaxis, :])
+    info, standardised, squares = in_parts(_innovations, ssm, values)
+    check_status(tf.convert_to_tensor(info), layout)
     return Diagnostics(
         layout=layout,
         lags=lags,
         num_parameters=num_parameters,
         standardised=standardised,
-        squares=_normalised_squares(standardised, correlation),
+        squares=squares,
         auxiliary_residuals=auxiliary_residuals(model, ssm, layout, values),
     )
+
+
+def _innovations(ssm, values):
+    """Status [N], standardised innovations [N, T, m] and their normalised squares [N, T]."""
+    filtered = kalman_filter(ssm, values)
+    covariance = filtered.innovation_covariance.numpy()
+    deviation = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
+    known = ~np.isnan(values) & ~_diffuse_steps(ssm, values)[..., np.newaxis] & (deviation > 0)
+    deviation = np.where(known, deviation, np.nan)
+    standardised = filtered.innovation.numpy() / deviation
+    correlation = covariance / (deviation[..., :, np.newaxis] * deviation[..., np.newaxis, :])
+    return filtered.info.numpy(), standardised, _normalised_squares(standardised, correlation)
 
 
 def _diffuse_steps(ssm, values):

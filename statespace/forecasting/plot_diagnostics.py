@@ -69,7 +69,7 @@ def _draw_over_time(ax, x, residuals, times, title):
     limit = 1.3 * max(_BEYOND, size.max())
     ax.set_ylim(-limit, limit)
     ax.set_title(title, loc="left", fontsize="medium")
-    for step in beyond[np.argsort(-size[beyond])][:_MOST_MARKED]:
+    for step in _apart(beyond[np.argsort(-size[beyond])], len(x) / 15)[:_MOST_MARKED]:
         left, above = step > len(x) / 2, residuals[step] > 0
         ax.annotate(
             times[step],
@@ -80,6 +80,15 @@ def _draw_over_time(ax, x, residuals, times, title):
             va="bottom" if above else "top",
             fontsize="small",
         )
+
+
+def _apart(steps, distance):
+    """Those steps that are not too close to one before them in the list."""
+    kept = []
+    for step in steps:
+        if all(abs(step - other) >= distance for other in kept):
+            kept.append(step)
+    return kept
 
 
 def _draw_correlations(ax, correlations, count):

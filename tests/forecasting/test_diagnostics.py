@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from statespace import LinearGaussianSSM, datasets
-from statespace.forecasting import interventions
+from statespace.forecasting import interventions, parts
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.residual_tests import (
     autocorrelations,
@@ -213,6 +213,16 @@ def test_batches_are_their_series(gaps):
     assert flagged["series"].isin([f"y[{i}, 0]" for i in range(3)]).all()
     own = flagged[flagged["series"] == "y[1, 0]"]
     assert own["time"].tolist() == result[1, 0].diagnostics().outliers(2.0)["time"].tolist()
+
+
+def test_large_batches_are_done_in_parts(batch, monkeypatch):
+    """Each series in a part of its own, with what is its own of the model and what is shared."""
+    expected = batch.diagnostics()
+    monkeypatch.setattr(parts, "NUMBERS_AT_ONCE", 1)
+    ours = batch.diagnostics()
+    np.testing.assert_array_equal(ours.innovations, expected.innovations)
+    np.testing.assert_array_equal(ours.auxiliary, expected.auxiliary)
+    np.testing.assert_array_equal(ours.squares, expected.squares)
 
 
 def test_forms_of_the_data(batch, nile):
