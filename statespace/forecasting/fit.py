@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from statespace.forecasting.data import as_batch, as_features, as_times
+from statespace.forecasting.em import expectation_maximisation
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.estimable import check_estimable, feature_scale, scale_for_fitting
 from statespace.forecasting.likelihood import Problem
@@ -15,7 +16,8 @@ from statespace.forecasting.progress import progress_bar
 from statespace.forecasting.results import FitResult
 from statespace.models.parameters import Parameterisation
 
-METHODS = ("mle", "map")
+METHODS = ("mle", "map", "em", "hmc", "vi")
+_WITH_PRIORS = ("map", "hmc", "vi")
 
 
 def fit(
@@ -38,25 +40,28 @@ def fit(
     parameters, all series at once, by L-BFGS on the compiled gradient. The likelihood may have
     several local optima, so 32 starting values, spread evenly and always the same, are evaluated
     for each series and the optimiser is run from the best of them. A scale that the data would as
-    soon have at zero is set to exactly zero. ``"map"`` maximises likelihood times priors.
+    soon have at zero is set to exactly zero. ``"map"`` maximises likelihood times priors. ``"em"``
+    is maximum likelihood again, by expectation-maximisation, for models whose free parameters are
+    scales of noise. ``"hmc"`` and ``"vi"`` draw from the posterior; see
+    :func:`statespace.forecasting.posterior.sample_posterior`.
 
     Args:
       model: a :class:`statespace.models.Model`.
       y: array [T], [..., T] or [..., T, 1]; pandas Series; or DataFrame with one series a column.
         For a model of m variables: array [..., T, m], or DataFrame with one variable a column.
         NaN is missing, and so are the gaps in a pandas index of dates, periods or whole numbers.
-      method: "mle" or "map".
+      method: "mle", "map", "em", "hmc" or "vi".
       features: for regressions, [T, K], [..., T, K] or a DataFrame on the index of y, which may go
         on beyond it.
       times: for models in continuous time, [T] or [..., T], increasing.
       fix: dict from names of parameters to the values they are to have.
       share: names of parameters that are to have one value for all series.
-      priors: for "map": dict from names to TFP distributions over values in the data's units;
-        parameters without one have the model's weak priors.
+      priors: for "map", "hmc" and "vi": dict from names to TFP distributions over values in the
+        data's units; parameters without one have the model's weak priors.
       num_starts: how many starting values the optimiser is run from, 1 to 32.
       verbose: 0 is silent; 1 shows a progress bar on anything over two seconds. Interrupted
         (control-C), the optimiser stops where it is, and the result says that it did not converge.
-      seed: of the draws of methods that draw.
+      seed: of the draws of "hmc" and "vi".
 
     Returns:
       A :class:`statespace.forecasting.results.FitResult`.
@@ -78,10 +83,17 @@ def fit(
     _check_arguments(model, method, fix, share, priors, num_starts)
     values, layout = as_batch(y, model.num_observed)
     problem = pose(model, values, layout, features, times, fix, share)
-    if method == "map":
+    if method in _WITH_PRIORS:
         problem = replace(problem, priors=dict(priors or {}))
     with progress_bar("Fitting", verbose) as bar:
-        estimates = maximise(problem, num_starts, tuple(share), layout.labels(), bar)
+        if method in ("hmc", "vi"):
+            from statespace.forecasting.posterior import sample_posterior
+
+            return sample_posterior(problem, layout, method, seed, bar)
+        if method == "em":
+            estimates = expectation_maximisation(problem, bar)
+        else:
+            estimates = maximise(problem, num_starts, tuple(share), layout.labels(), bar)
     return FitResult(problem, layout, method, tuple(share), estimates)
 
 
@@ -168,8 +180,13 @@ def _check_arguments(model, method, fix, share, priors, num_starts):
     for name in share:
         if name in (fix or {}):
             raise InputError(f"{name} is both fixed and shared; choose one.")
-    if priors and method == "mle":
-        raise InputError("method 'mle' knows no priors; use method='map'.")
+    if priors and method not in _WITH_PRIORS:
+        raise InputError(
+            f"method {method!r} knows no priors; those that do are "
+            f"{', '.join(map(repr, _WITH_PRIORS))}."
+        )
+    if len(share) and method not in ("mle", "map"):
+        raise InputError(f"method {method!r} fits each series alone; share needs 'mle' or 'map'.")
     if not isinstance(num_starts, numbers.Integral) or not 1 <= num_starts <= MOST_CANDIDATES:
         raise InputError(
             f"num_starts is a whole number from 1 to {MOST_CANDIDATES}; given was {num_starts!r}."

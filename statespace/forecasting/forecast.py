@@ -10,8 +10,8 @@ from statespace.forecasting.errors import InputError
 from statespace.forecasting.moments import (
     Interval,
     Moments,
+    check_probability,
     contributions,
-    normal_half_width,
     normal_quantile,
 )
 from statespace.ssm import LinearGaussianSSM
@@ -31,6 +31,7 @@ class Forecast:
       means: [N, h, m]; ``mean`` has them in the form of the data.
       variances: [N, h, m], noise of the observation included; ``variance`` likewise.
       state_means, state_covariances: of the states to come, [N, h, n] and [N, h, n, n].
+      known: features and times of the data and of the steps to come.
     """
 
     result: Any
@@ -40,6 +41,7 @@ class Forecast:
     variances: np.ndarray
     state_means: np.ndarray
     state_covariances: np.ndarray
+    known: tuple[Any, Any]
 
     @property
     def horizon(self) -> int:
@@ -58,14 +60,20 @@ class Forecast:
 
     def quantile(self, q):
         """The ``q``-quantile, 0 < q < 1: [..., h], Series or DataFrame."""
-        return self.layout.per_step(self.means + normal_quantile(q) * np.sqrt(self.variances))
+        return self.layout.per_step(self.quantiles(q))
 
     def interval(self, level=0.9) -> Interval:
         """Central interval that holds each observation to come with probability ``level``."""
-        half = normal_half_width(level) * np.sqrt(self.variances)
-        return Interval(
-            self.layout.per_step(self.means - half), self.layout.per_step(self.means + half)
-        )
+        return Interval(*(self.layout.per_step(end) for end in self.ends(level)))
+
+    def quantiles(self, q) -> np.ndarray:
+        """The ``q``-quantile of all series, [N, h, m]."""
+        return self.means + normal_quantile(q) * np.sqrt(self.variances)
+
+    def ends(self, level) -> tuple[np.ndarray, np.ndarray]:
+        """Both ends of the central interval for all series, [N, h, m] each."""
+        check_probability("The level of an interval", level)
+        return self.quantiles((1 - level) / 2), self.quantiles((1 + level) / 2)
 
     def components(self) -> Moments:
         """What each component contributes to each observation to come, with variances.
@@ -92,20 +100,25 @@ class Forecast:
           Array [n, ..., h] (or [n, ..., h, m]). For pandas data a DataFrame with a column for each
           path, below the series' (or variables') names if there are several.
         """
+        if seed is None:
+            seed = int(np.random.default_rng().integers(2**31))
+        return self._as_paths(self.paths(n, seed))
+
+    def paths(self, n, seed) -> np.ndarray:
+        """``n`` paths of all series, [n, N, h, m]."""
         from statespace.kalman.sampling import sample
 
-        if seed is None:
-            seed = np.random.default_rng().integers(2**31)
-        _, paths = sample(self._ahead, self.horizon, sample_shape=(n,), seed=seed)
-        paths = np.moveaxis(paths.numpy(), 0, -1)  # [N, h, m, n]
-        if hasattr(self.layout, "index"):
-            if paths.shape[2] == 1:
-                return self.layout.per_name(paths[:, :, 0], range(n))
-            names = [(v, i) for v in self.layout.variables for i in range(n)]
-            return self.layout.per_name(paths.reshape(*paths.shape[:2], -1), names)
-        whole = paths.reshape(*self.layout.batch_shape, *paths.shape[1:])
-        whole = whole[..., 0, :] if paths.shape[2] == 1 else whole
-        return np.moveaxis(whole, -1, 0)
+        return sample(self._ahead, self.horizon, sample_shape=(n,), seed=seed).observations.numpy()
+
+    def _as_paths(self, paths):
+        """Paths [n, N, h, m] in the form of the data."""
+        n, m = len(paths), paths.shape[-1]
+        paths = np.moveaxis(paths, 0, -1)  # [N, h, m, n]
+        if hasattr(self.layout, "batch_shape"):
+            whole = paths.reshape(*self.layout.batch_shape, *paths.shape[1:])
+            return np.moveaxis(whole[..., 0, :] if m == 1 else whole, -1, 0)
+        names = range(n) if m == 1 else [(v, i) for v in self.layout.variables for i in range(n)]
+        return self.layout.per_name(paths.reshape(*paths.shape[:2], -1), names)
 
     def to_frame(self, level=0.9, transform=None):
         """The forecast as a table.
@@ -123,17 +136,12 @@ class Forecast:
         """
         import pandas as pd
 
-        means, deviation = self.means, np.sqrt(self.variances)
-        half = normal_half_width(level) * deviation
-        percent = f"{100 * level:g}"
-        columns = {
-            "median": means,
-            f"lower_{percent}": means - half,
-            f"upper_{percent}": means + half,
-        }
+        ends = dict(zip(("lower", "upper"), self.ends(level), strict=True))
+        columns = {f"{end}_{100 * level:g}": values for end, values in ends.items()}
         if transform is None:
-            columns = {"mean": columns.pop("median"), "standard_deviation": deviation} | columns
+            columns = {"mean": self.means, "standard_deviation": np.sqrt(self.variances)} | columns
         else:
+            columns = {"median": self.quantiles(0.5)} | columns
             columns = {name: transform(values) for name, values in columns.items()}
         table = np.stack(list(columns.values()), axis=-1)  # [N, h, m, K]
         names = list(columns)

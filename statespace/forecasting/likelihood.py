@@ -26,7 +26,9 @@ class Problem:
       fixed: values of those that are fixed, dict of [N, *shape].
       features: [1 or N, T, K], or None.
       times: [1 or N, T], or None.
-      priors: dict from names to TFP distributions over values, for those that have one.
+      priors: None, or a dict from names to TFP distributions over values, for those that have one.
+      jacobian: whether the priors are densities of free coordinates; see
+        :meth:`statespace.models.parameters.Parameterisation.log_prior`.
     """
 
     model: Model
@@ -37,6 +39,7 @@ class Problem:
     features: Any = None
     times: Any = None
     priors: Any = None
+    jacobian: bool = False
 
     @property
     def size(self) -> int:
@@ -91,8 +94,24 @@ class Problem:
         """Log-likelihoods step by step, [R, T]."""
         return self._in_parts("per_step", free, series, priors=None)[0]
 
+    def traceable(self, series):
+        """The objective as a differentiable function of TensorFlow, for R points at once.
+
+        Args:
+          series: the number of the series that each point is for, [R].
+
+        Returns:
+          A function from free coordinates [R, p] to values [R].
+        """
+        function = self._function("value", self.priors)
+        _, *known = self._rows(np.empty((0, self.size)), series)
+        return lambda free: function(free, *known)[0]
+
+    def _function(self, what, priors):
+        return _compiled(self.model, frozenset(self.fixed), _hashable(priors), self.jacobian, what)
+
     def _in_parts(self, what, free, series, priors):
-        function = _compiled(self.model, frozenset(self.fixed), _hashable(priors), what)
+        function = self._function(what, priors)
         n = len(self.model.state_names)
         at_once = max(1, _NUMBERS_AT_ONCE // (self.values[0].size * (n * n + 4 * n + 4)))
         parts = [
@@ -123,7 +142,7 @@ def _hashable(priors):
 
 
 @functools.lru_cache(maxsize=128)
-def _compiled(model, fixed, priors, what):
+def _compiled(model, fixed, priors, jacobian, what):
     """One traced function for all fits of the same model, whatever the sizes of their data."""
     parameterisation = Parameterisation(model.parameters, fixed)
 
@@ -132,7 +151,7 @@ def _compiled(model, fixed, priors, what):
         ssm = model.build(values | fixed, features=features, times=times)
         height = log_likelihood(ssm, y, per_step=per_step, diffuse_constant=model.diffuse_constant)
         if priors is not None:
-            height += parameterisation.log_prior(free, values, dict(priors), jacobian=False)
+            height += parameterisation.log_prior(free, values, dict(priors), jacobian=jacobian)
         return height
 
     def value(*arguments):

@@ -120,7 +120,7 @@ def not_negative(variances):
 
 def normal_half_width(level) -> float:
     """Half the width of a standard normal's central interval of probability ``level``."""
-    _check_probability("The level of an interval", level)
+    check_probability("The level of an interval", level)
     return normal_quantile(0.5 + level / 2)
 
 
@@ -128,10 +128,11 @@ def normal_quantile(q) -> float:
     """The ``q``-quantile of a standard normal."""
     from scipy.special import ndtri
 
-    _check_probability("A quantile", q)
+    check_probability("A quantile", q)
     return float(ndtri(q))
 
 
-def _check_probability(what, value):
+def check_probability(what, value):
+    """Raises an InputError unless 0 < value < 1."""
     if not isinstance(value, numbers.Real) or not 0 < value < 1:
         raise InputError(f"{what} lies between 0 and 1; given was {value!r}.")

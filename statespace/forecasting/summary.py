@@ -3,7 +3,13 @@
 import numpy as np
 
 _MOST_SERIES = 20  # shown for a batch; the rest are counted
-_METHODS = {"mle": "maximum likelihood", "map": "maximum posterior density"}
+_METHODS = {
+    "mle": "maximum likelihood",
+    "map": "maximum posterior density",
+    "em": "maximum likelihood by EM",
+    "hmc": "posterior by Hamiltonian Monte Carlo",
+    "vi": "posterior by a variational Gaussian",
+}
 
 
 def summary(result) -> str:
@@ -46,7 +52,9 @@ def estimates(result) -> list[str]:
         for label, value, error in zip(parameter.labels, values, deviations, strict=True):
             shown = "fixed" if fixed else "-" if np.isnan(error) else f"{error:.4g}"
             rows.append([label, f"{value:.6g}", shown])
-    return aligned(["parameter", "estimate", "standard error"], rows)
+    drawn = result.method in ("hmc", "vi")
+    header = ["posterior mean", "deviation"] if drawn else ["estimate", "standard error"]
+    return aligned(["parameter", *header], rows)
 
 
 def notes(result) -> list[str]:

@@ -1,0 +1,244 @@
+"""Bayesian fits: draws of the parameters by Hamiltonian Monte Carlo or a variational Gaussian."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from statespace.forecasting.curvature import informations
+from statespace.forecasting.errors import InputError
+from statespace.forecasting.maximum_likelihood import maximise
+from statespace.forecasting.mixture import MixtureForecast
+from statespace.forecasting.optimise import minimise
+from statespace.forecasting.results import FitResult
+from statespace.models.parameters import Parameterisation
+
+NUM_CHAINS = 4
+NUM_DRAWS = 500  # of each chain, after as many to warm up
+_VARIATES = 64  # of the deterministic variational objective
+
+
+@dataclass(frozen=True, eq=False)
+class PosteriorResult(FitResult):
+    """A fit with draws from the posterior distribution of its parameters.
+
+    ``params`` are posterior means and ``standard_errors`` posterior standard deviations; forecasts
+    average over the draws, so they allow for the uncertainty about parameters. Smoothed states,
+    components and diagnostics take the means for the parameters.
+
+    Attributes:
+      draws: dict from name to values ``[S, N, *shape]``, S draws for each of N series.
+      chains: number of chains the draws come from, one after the other; 1 for ``"vi"``.
+    """
+
+    draws: Any = None
+    chains: int = 1
+
+    @property
+    def _params(self):
+        return {name: values.mean(axis=0) for name, values in self.draws.items()}
+
+    def standard_errors_by(self, information="posterior"):
+        """Posterior standard deviations by name."""
+        return {
+            name: self.layout.per_series(values.std(axis=0)) for name, values in self.draws.items()
+        }
+
+    @property
+    def standard_errors(self):
+        """Posterior standard deviations by name."""
+        return self.standard_errors_by()
+
+    @property
+    def at_boundary(self):
+        """Nowhere: a posterior mean is inside the domain."""
+        return {
+            name: self.layout.per_series(np.zeros(value.shape, bool))
+            for name, value in self._params.items()
+        }
+
+    def potential_scale_reduction(self) -> dict:
+        """R-hat of each parameter: near one where the chains agree.
+
+        References:
+          Gelman, A. and Rubin, D. B. (1992), Statistical Science 7, 457-472, with chains split in
+          halves.
+        """
+        reduction = {}
+        for name, values in self.draws.items():
+            halves = values.reshape(2 * self.chains, -1, *values.shape[1:])
+            within = halves.var(axis=1, ddof=1).mean(axis=0)
+            between = halves.mean(axis=1).var(axis=0, ddof=1)
+            length = halves.shape[1]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ratio = np.sqrt((length - 1) / length + between / within)
+            reduction[name] = self.layout.per_series(np.where(within > 0, ratio, 1.0))
+        return reduction
+
+    def forecast(self, horizon, features=None, times=None, num_draws=200):
+        """As :meth:`FitResult.forecast`, averaged over posterior draws.
+
+        Args:
+          horizon, features, times: as there.
+          num_draws: number of draws, evenly spaced, to average over.
+
+        Returns:
+          A :class:`statespace.forecasting.mixture.MixtureForecast`.
+        """
+        total = len(next(iter(self.draws.values())))
+        chosen = np.linspace(0, total - 1, min(num_draws, total)).round().astype(int)
+        forecasts = []
+        for s in chosen:
+            params = {name: values[s] for name, values in self.draws.items()}
+            forecasts.append(self.at(params).forecast(horizon, features, times))
+        return MixtureForecast.of(self, forecasts)
+
+    def __getitem__(self, key):
+        number, _ = self.layout.selected(key)
+        one = slice(number, number + 1)
+        draws = {name: values[:, one] for name, values in self.draws.items()}
+        return replace(super().__getitem__(key), draws=draws)
+
+    def at(self, params) -> FitResult:
+        """The ordinary result at given parameter values, dict of [N, *shape]."""
+        problem = replace(
+            self.problem, parameterisation=Parameterisation(()), fixed=params, priors=None
+        )
+        estimates = self.estimates._replace(free=np.empty((len(self.values), 0)))
+        return FitResult(problem, self.layout, self.method, (), estimates, self.start)
+
+
+def sample_posterior(problem, layout, method, seed, bar) -> PosteriorResult:
+    """Draws from the posterior: ``"hmc"``, the No-U-Turn sampler, or ``"vi"``.
+
+    Both begin with the mode of the posterior density of the free coordinates, u, and work in the
+    coordinates z = L' (u - mode), where L L' is the information there, so that the posterior is
+    about a standard normal.
+
+    ``"hmc"`` runs four chains for each series, all series and chains at once, with 500 steps to
+    warm up, in which the step size adapts, and 500 draws. ``"vi"`` fits a normal distribution with
+    any covariance by maximising the evidence lower bound over fixed variates, which makes it an
+    ordinary deterministic optimisation, and draws 2000 times from it.
+
+    References:
+      Hoffman, M. D. and Gelman, A. (2014). The No-U-Turn sampler. JMLR 15, 1593-1623.
+      Giordano, R., Ingram, M. and Broderick, T. (2024). Black box variational inference with a
+      deterministic objective. JMLR 25, 1-39.
+    """
+    problem = replace(problem, jacobian=True)
+    if problem.size == 0:
+        raise InputError(f"method {method!r}: every parameter is fixed; there is nothing to draw.")
+    start = maximise(problem, 3, (), layout.labels(), bar)
+    _, information = informations(problem, start.free)
+    usable = np.isfinite(information).all(axis=(1, 2), keepdims=True)
+    information = np.where(usable, information, np.eye(problem.size))
+    # u = mode + root z, with root root' the inverse of the information.
+    root = np.swapaxes(np.linalg.inv(np.linalg.cholesky(information)), 1, 2)
+    draw = {"hmc": _hmc, "vi": _vi}[method]
+    free, fine, chains = draw(problem, start.free, root, seed, bar)
+    draws = _values(problem, free)
+    log_likelihood = problem.log_likelihood(start.free, np.arange(len(start.free)))
+    estimates = start._replace(
+        log_likelihood=log_likelihood,
+        converged=fine,
+        message=np.where(fine, "", "the draws have not settled").astype(object),
+    )
+    return PosteriorResult(problem, layout, method, (), estimates, None, draws, chains)
+
+
+def _values(problem, free):
+    """Draws of all parameters: free [S, N, p] to dict of [S, N, *shape]."""
+    values = problem.parameterisation.values(tf.constant(free), problem.units)
+    draws = {name: value.numpy() for name, value in values.items()}
+    fixed = {
+        name: np.broadcast_to(value, (len(free), *value.shape))
+        for name, value in problem.fixed.items()
+    }
+    return {p.name: (draws | fixed)[p.name] for p in problem.model.parameters}
+
+
+def _hmc(problem, mode, root, seed, bar):
+    import tensorflow_probability as tfp
+
+    count, size = mode.shape
+    series = np.tile(np.arange(count), NUM_CHAINS)
+    centre, spread = (
+        tf.constant(np.tile(x, (NUM_CHAINS, *[1] * (x.ndim - 1)))) for x in (mode, root)
+    )
+    height = problem.traceable(series)
+
+    def target(z):
+        value = height(centre + tf.linalg.matvec(spread, z))
+        return tf.where(tf.math.is_finite(value), value, tf.constant(-np.inf, value.dtype))
+
+    kernel = tfp.mcmc.DualAveragingStepSizeAdaptation(
+        tfp.mcmc.NoUTurnSampler(
+            target,
+            step_size=tf.fill([len(series), 1], tf.constant(0.5, tf.float64)),
+            max_tree_depth=8,
+        ),
+        num_adaptation_steps=int(0.8 * NUM_DRAWS),
+    )
+
+    @tf.function(autograph=False)
+    def run(start):
+        return tfp.mcmc.sample_chain(
+            NUM_DRAWS,
+            start,
+            kernel=kernel,
+            num_burnin_steps=NUM_DRAWS,
+            trace_fn=None,
+            seed=[seed, 0],
+        )
+
+    start = np.random.default_rng(seed).normal(size=(len(series), size))
+    z = run(tf.constant(start)).numpy().reshape(NUM_DRAWS, NUM_CHAINS, count, size)
+    z = np.swapaxes(z, 0, 1).reshape(-1, count, size)
+    bar.to(1.0)
+    halves = z.reshape(2 * NUM_CHAINS, -1, count, size)
+    between = halves.mean(axis=1).var(axis=0, ddof=1)
+    within = halves.var(axis=1, ddof=1).mean(axis=0)
+    settled = (between < 0.1 * within).all(axis=-1)  # R-hat below about 1.05
+    return mode + np.einsum("nij,snj->sni", root, z), settled, NUM_CHAINS
+
+
+def _vi(problem, mode, root, seed, bar):
+    from scipy.special import ndtri
+    from scipy.stats import qmc
+
+    count, size = mode.shape
+    lower = np.tril_indices(size)
+    diagonal = lower[0] == lower[1]
+    points = qmc.Sobol(size, seed=seed).random(_VARIATES // 2)
+    variates = ndtri(np.clip(points, 1e-12, 1 - 1e-12))
+    variates = np.concatenate([variates, -variates])  # so that means are exact
+
+    def unpack(x):
+        location, scale = x[:, :size], np.zeros((len(x), size, size))
+        entries = x[:, size:].copy()
+        entries[:, diagonal] = np.exp(entries[:, diagonal])
+        scale[:, lower[0], lower[1]] = entries
+        return location, scale
+
+    def objective(x, members):
+        location, scale = unpack(x)
+        z = location[:, np.newaxis] + np.einsum("nij,sj->nsi", scale, variates)
+        free = mode[members][:, np.newaxis] + np.einsum("nij,nsj->nsi", root[members], z)
+        value, gradient = problem.objective(
+            free.reshape(-1, size), np.repeat(members, len(variates))
+        )
+        gradient = np.einsum("nji,nsj->nsi", root[members], gradient.reshape(z.shape))
+        bound = value.reshape(len(x), -1).mean(axis=1) + x[:, size:][:, diagonal].sum(axis=1)
+        slope = np.einsum("nsi,sj->nij", gradient, variates) / len(variates)
+        entries = slope[:, lower[0], lower[1]]
+        entries[:, diagonal] = entries[:, diagonal] * np.exp(x[:, size:][:, diagonal]) + 1.0
+        return -bound, -np.concatenate([gradient.mean(axis=1), entries], axis=1)
+
+    start = np.zeros((count, size + len(diagonal)))
+    limits = np.tile([[-20.0], [20.0]], (1, start.shape[1]))
+    found = minimise(objective, start, limits, value_tolerance=1e-9, progress=bar.to)
+    location, scale = unpack(found.x)
+    z = np.random.default_rng(seed).normal(size=(NUM_CHAINS * NUM_DRAWS, count, size))
+    z = location + np.einsum("nij,snj->sni", scale, z)
+    return mode + np.einsum("nij,snj->sni", root, z), found.converged, 1
