@@ -173,7 +173,8 @@ class FitResult:
 
         horizon = positive_int("forecast", "horizon", horizon)
         layout = self.layout.future(self.values.shape[1], horizon)
-        ssm = self._built(*self._with_future(horizon, layout, features, times))
+        known = self._with_future(horizon, layout, features, times)
+        ssm = self._built(*known)
         moments = forecast(ssm, self.values, horizon)
         check_status(moments.info, self.layout)
         return Forecast(
@@ -184,6 +185,7 @@ class FitResult:
             variances=not_negative(np.diagonal(moments.observation_covariance, axis1=-2, axis2=-1)),
             state_means=moments.state_mean.numpy(),
             state_covariances=moments.state_covariance.numpy(),
+            known=known,
         )
 
     def smooth(self) -> SmoothedStates:
