@@ -17,7 +17,7 @@ from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
 from statespace.models.trend import DampedTrend, LocalLevel
 
 try:
-    from sktime.forecasting.base import BaseForecaster
+    from sktime.forecasting.base import BaseForecaster  # pyright: ignore[reportMissingImports]
 except ImportError:
 
     class BaseForecaster:
@@ -40,7 +40,7 @@ _VALUES_EACH = 2  # observed values for each state and parameter, at the least
 _TINY = 1e-6  # noise for data that have none, as a share of their spread
 
 
-class Forecaster(BaseForecaster):
+class Forecaster(BaseForecaster):  # pyright: ignore[reportGeneralTypeIssues]
     """State-space models with the interface of sktime.
 
     ``predict`` gives means; intervals, quantiles, variances and, with skpro installed,
@@ -72,9 +72,10 @@ class Forecaster(BaseForecaster):
 
     Example:
       >>> import statespace as ss
-      >>> forecaster = ss.forecasting.Forecaster()  # doctest: +SKIP
-      >>> forecaster.fit(ss.datasets.air_passengers(), fh=[1, 2])  # doctest: +SKIP
+      >>> y = ss.datasets.air_passengers()
+      >>> forecaster = ss.forecasting.Forecaster().fit(y, fh=[1, 2])  # doctest: +SKIP
       >>> forecaster.predict().round(1)  # doctest: +SKIP
+      month
       1961-01    435.2
       1961-02    405.8
       Freq: M, Name: passengers, dtype: float64
@@ -180,7 +181,7 @@ class Forecaster(BaseForecaster):
                 "Forecaster has the marginal distributions alone; draw whole paths with "
                 "result_.forecast(h).sample(n)."
             )
-        from skpro.distributions.normal import Normal
+        from skpro.distributions.normal import Normal  # pyright: ignore[reportMissingImports]
 
         mean, deviation, index = self._moments(fh, X)
         columns = pd.Index(self._get_varnames())

@@ -1,5 +1,8 @@
 """Backtests against a slow loop of separate fits and forecasts."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +182,25 @@ def test_the_season_is_that_of_the_model():
     assert scores[repr(model)]["MASE"] < 0.6 * scores[BASELINE]["MASE"]
     naive = result.predictions[BASELINE].mean[-1, 0, :, 0]
     np.testing.assert_array_equal(naive, passengers.iloc[-24:-12])
+
+
+@pytest.mark.skipif(find_spec("aeon") is None, reason="aeon, which has the M1 data, is missing")
+def test_published_scores_of_m1_yearly():
+    folder = Path(find_spec("aeon").submodule_search_locations[0]) / "datasets" / "data"
+    text = (folder / "m1_yearly_dataset" / "m1_yearly_dataset.tsf").read_text(encoding="latin-1")
+    rows = [line.split(":") for line in text.split("@data")[1].split("\n") if line.strip()]
+    series = {row[0]: np.array(row[-1].split(","), float) for row in rows}
+    frame = pd.concat(
+        pd.DataFrame({"unique_id": key, "ds": np.arange(len(y)), "y": y})
+        for key, y in series.items()
+    )
+    assert frame["unique_id"].nunique() == 181
+    scores = evaluate(LocalLinearTrend(), frame, 6, num_origins=1, verbose=0).scores()
+    assert round(scores[BASELINE]["MASE"], 3) == 4.894
+    assert round(scores[BASELINE]["WQL"], 3) == 0.184
+    # ssfortran 3.201 and 0.1296, statsmodels 3.269 and 0.129
+    assert scores["LocalLinearTrend()"]["MASE"] == pytest.approx(3.2, abs=0.05)
+    assert scores["LocalLinearTrend()"]["WQL"] == pytest.approx(0.1296, abs=5e-4)
 
 
 def test_several_variables():

@@ -1,5 +1,6 @@
 """The forecaster of sktime gives what fits and forecasts give, and keeps sktime's rules."""
 
+import doctest
 import importlib.util
 
 import numpy as np
@@ -197,6 +198,14 @@ def test_series_without_noise_go_on(y, expected):
 def test_other_errors_are_raised():
     with pytest.raises(InputError, match="too few"):
         Forecaster(DampedTrend()).fit(pd.Series([1.0, 2.0, 1.5]))
+
+
+@needs_sktime
+def test_example_of_the_docstring():
+    # It is skipped elsewhere, for want of sktime.
+    example = Forecaster.__doc__.replace("# doctest: +SKIP", "")
+    test = doctest.DocTestParser().get_doctest(example, {}, "Forecaster", None, 0)
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0
 
 
 @needs_sktime
