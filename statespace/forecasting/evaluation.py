@@ -16,7 +16,10 @@ QUANTILES = tuple(np.arange(1, 10) / 10)  # of the weighted quantile loss
 
 
 class Predictions(NamedTuple):
-    """Normal distributions of what came after each origin."""
+    """What was forecast after each origin: normal distributions.
+
+    For a mixture, as methods that draw parameters give one, the normal of its mean and variance.
+    """
 
     mean: np.ndarray  # [J, N, h, m]
     variance: np.ndarray  # [J, N, h, m]
@@ -278,6 +281,9 @@ def _forecast(result, number, lengths, past, features, horizon):
             layout=ArrayLayout((len(rows),)),
             estimates=type(result.estimates)(*(x[number[rows]] for x in result.estimates)),
         )
+        if hasattr(result, "draws"):  # of the parameters, from their posterior
+            draws = {name: x[:, number[rows]] for name, x in result.draws.items()}
+            part = replace(part, draws=draws)
         future = None if own is None else own[:, length : length + horizon]
         ahead = part.forecast(horizon, features=future)
         moments[:, rows] = ahead.means, ahead.variances

@@ -107,6 +107,16 @@ def test_without_refit_the_first_estimates_are_kept():
             np.testing.assert_allclose(variance, expected.variance, rtol=1e-5)
 
 
+def test_fits_with_draws_of_the_parameters():
+    options = {"method": "vi", "verbose": 0, "seed": 4}
+    result = evaluate(LocalLevel(), WALKS, 4, num_origins=2, refit=False, **options)
+    expected = LocalLevel().fit(WALKS[np.newaxis, :, :42], **options).forecast(4)
+    mean, variance = (x[0, ..., 0] for x in result.predictions["LocalLevel()"])
+    np.testing.assert_allclose(mean, expected.mean[0], rtol=1e-12)
+    np.testing.assert_allclose(variance, expected.variance[0], rtol=1e-12)
+    assert np.isfinite(result.predictions["LocalLevel()"].mean[1]).all()
+
+
 def test_shared_parameters_are_not_shared_with_later_origins():
     options = {"share": ["irregular.scale"], "verbose": 0}
     result = evaluate(LocalLevel(), WALKS[:2], 3, num_origins=2, **options)
