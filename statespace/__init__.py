@@ -11,6 +11,7 @@ from statespace import native as _native
 
 if TYPE_CHECKING:
     from statespace import config, datasets, distributions, kalman, linalg_ops, models
+    from statespace.forecasting.saving import load
     from statespace.kalman.disturbance import DisturbanceResult, disturbance_smoother
     from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
     from statespace.kalman.forecast import ForecastMoments, forecast
@@ -34,6 +35,7 @@ _HOME = {
     "forecast": "kalman.forecast",
     "kalman_filter": "kalman.filter",
     "kalman_smoother": "kalman.smoother",
+    "load": "forecasting.saving",
     "log_likelihood": "kalman.filter",
     "online_filter": "kalman.online",
     "sample": "kalman.sampling",
@@ -59,6 +61,7 @@ __all__ = [
     "kalman_filter",
     "kalman_smoother",
     "linalg_ops",
+    "load",
     "log_likelihood",
     "models",
     "online_filter",

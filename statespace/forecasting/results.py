@@ -304,6 +304,17 @@ class FitResult:
 
         return summary(self)
 
+    def save(self, path):
+        """Writes the result into a file, from which ``statespace.load(path)`` has it back.
+
+        Args:
+          path: the file, with the suffix ``.statespace``; see
+            :func:`statespace.forecasting.saving.save`.
+        """
+        from statespace.forecasting.saving import save
+
+        save(self, path)
+
     def plot(self, ax=None, *, level=0.9):
         """Plots the data and the smoothed trend with its band; returns the matplotlib Axes."""
         from statespace.forecasting.plots import plot_fit
