@@ -127,7 +127,7 @@ def _at_start(model, parameterisation, fixed, features, times):
 
     Of values that are fixed differently for each series those of the first must do.
     """
-    middle = parameterisation.each("start").mean(axis=-1)
+    middle = parameterisation.each("start").reshape(-1, 2).mean(axis=1)
     params = parameterisation.values(middle, {p.name: 1.0 for p in parameterisation.free})
     params |= {name: value[0] for name, value in fixed.items()}
     return model.build(

@@ -108,7 +108,8 @@ class Problem:
         return lambda free: function(free, *known)[0]
 
     def _function(self, what, priors):
-        return _compiled(self.model, frozenset(self.fixed), _hashable(priors), self.jacobian, what)
+        fixed, timed = frozenset(self.fixed), self.times is not None
+        return _compiled(self.model, fixed, timed, _hashable(priors), self.jacobian, what)
 
     def _in_parts(self, what, free, series, priors):
         function = self._function(what, priors)
@@ -131,9 +132,10 @@ class Problem:
         }
         fixed = {name: value[series] for name, value in self.fixed.items()}
         data = self.values if len(self.values) == 1 else self.values[series]
-        arguments = (free, data, units, fixed, rows(self.features), rows(self.times))
+        known = {"features": rows(self.features), "times": rows(self.times)}
+        known = {name: value for name, value in known.items() if value is not None}
         return tf.nest.map_structure(
-            lambda x: None if x is None else tf.convert_to_tensor(x, tf.float64), arguments
+            lambda x: tf.convert_to_tensor(x, tf.float64), (free, data, units, fixed, known)
         )
 
 
@@ -142,13 +144,13 @@ def _hashable(priors):
 
 
 @functools.lru_cache(maxsize=128)
-def _compiled(model, fixed, priors, jacobian, what):
+def _compiled(model, fixed, timed, priors, jacobian, what):
     """One traced function for all fits of the same model, whatever the sizes of their data."""
     parameterisation = Parameterisation(model.parameters, fixed)
 
-    def evaluate(free, y, units, fixed, features, times, per_step=False):
+    def evaluate(free, y, units, fixed, known, per_step=False):
         values = parameterisation.values(free, units)
-        ssm = model.build(values | fixed, features=features, times=times)
+        ssm = model.build(values | fixed, **known)
         height = log_likelihood(ssm, y, per_step=per_step, diffuse_constant=model.diffuse_constant)
         if priors is not None:
             height += parameterisation.log_prior(free, values, dict(priors), jacobian=jacobian)
@@ -166,5 +168,22 @@ def _compiled(model, fixed, priors, jacobian, what):
     def per_step(*arguments):
         return (evaluate(*arguments, per_step=True),)
 
+    def signature(shape=(), leading=(None,)):
+        return tf.TensorSpec([*leading, *shape], tf.float64)
+
+    shapes = {p.name: p.shape for p in model.parameters}
+    steps = (None, None)
+    known = {"features": signature([model.num_features], steps)} if model.num_features else {}
+    known |= {"times": signature([], steps)} if timed else {}
     functions = {"value": value, "value_and_gradient": value_and_gradient, "per_step": per_step}
-    return tf.function(functions[what], autograph=False, reduce_retracing=True)
+    return tf.function(
+        functions[what],
+        input_signature=[
+            signature([parameterisation.size]),
+            signature([model.num_observed], steps),
+            {p.name: signature(p.shape) for p in model.parameters},
+            {name: signature(shapes[name]) for name in sorted(fixed)},
+            known,
+        ],
+        autograph=False,
+    )

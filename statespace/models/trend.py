@@ -114,7 +114,8 @@ class DampedTrend(_Trend):
         slope_{t+1} = slope.damping slope_t + N(0, slope.scale^2)
 
     Its forecast levels off, which guards against trends that last for a while only. The damping
-    lies between 0 and 1; the slope starts diffuse.
+    lies between 0 and 1, so the slope is stationary: it starts from its stationary distribution,
+    of variance slope.scale^2 / (1 - slope.damping^2), and the level diffuse.
 
     References:
       Harvey, A. C. (1989). Forecasting, Structural Time Series Models and the Kalman Filter,
@@ -134,10 +135,14 @@ class DampedTrend(_Trend):
     def own_block(self, params, steps):
         """Level and slope; what the slope keeps of itself is a parameter."""
         scales = tf.stack([params["level.scale"], params["slope.scale"]], axis=-1)
-        damping = params["slope.damping"][..., tf.newaxis, tf.newaxis]
-        transition = np.array([[1.0, 1.0], [0.0, 0.0]]) + damping * np.diag([0.0, 1.0])
+        damping = params["slope.damping"]
+        deviation = params["slope.scale"] / tf.sqrt((1 - damping) * (1 + damping))
+        slope = np.diag([0.0, 1.0])
+        transition = [[1.0, 1.0], [0.0, 0.0]] + damping[..., tf.newaxis, tf.newaxis] * slope
         return Block(
             transition_matrix=per_step(transition, 2),
             transition_scale=per_step(np.eye(2) * scales[..., tf.newaxis, :], 2),
             observation_matrix=np.array([[1.0, 0.0]]),
+            initial_scale=deviation[..., tf.newaxis, tf.newaxis] * slope,
+            diffuse=np.array([True, False]),
         )
