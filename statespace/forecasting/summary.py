@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from statespace.models.regression import Regression
+
 _MOST_SERIES = 20  # shown for a batch; the rest are counted
 _METHODS = {
     "mle": "maximum likelihood",
@@ -38,6 +40,7 @@ def _one(result, label):
         f"BIC {result.bic:.2f}   (counting {counted})",
         "",
         *estimates(result),
+        *coefficients(result),
     ]
     return lines + [f"Note: {note}" for note in notes(result)]
 
@@ -55,6 +58,26 @@ def estimates(result) -> list[str]:
     drawn = result.method in ("hmc", "vi")
     header = ["posterior mean", "deviation"] if drawn else ["estimate", "standard error"]
     return aligned(["parameter", *header], rows)
+
+
+def coefficients(result) -> list[str]:
+    """Lines of a table of the coefficients that are states, given all the data; none without."""
+    constant = {name for c in result.model.components for name in constant_states(c)}
+    if not constant:
+        return []
+    states = result.smooth()
+    which = [i for i, name in enumerate(states.names) if name in constant]
+    means, deviations = states.means[0, -1, which], np.sqrt(states.variances[0, -1, which])
+    rows = [
+        [states.names[i], f"{mean:.6g}", f"{deviation:.4g}"]
+        for i, mean, deviation in zip(which, means, deviations, strict=True)
+    ]
+    return ["", *aligned(["coefficient", "estimate", "standard error"], rows)]
+
+
+def constant_states(component) -> tuple[str, ...]:
+    """Names of the states of a regression with constant coefficients."""
+    return component.state_names if isinstance(component, Regression) else ()
 
 
 def notes(result) -> list[str]:
@@ -81,6 +104,16 @@ def notes(result) -> list[str]:
             f"no standard error for {', '.join(unknown)}: the likelihood is nearly flat, so the "
             f"data hardly tell the parameters apart."
         )
+    limits = result.problem.parameterisation.each("limits").reshape(-1, 2)
+    free = result.estimates.free[0]
+    for label, u, (low, high) in zip(
+        result.problem.parameterisation.labels, free, limits, strict=True
+    ):
+        if np.isfinite(u) and not low + 1e-6 < u < high - 1e-6:
+            found.append(
+                f"{label} lies at the end of the range in which it is sought: the data would have "
+                f"it beyond any sensible value, or do not tell it at all."
+            )
     if not result.converged:
         found.append(f"the optimiser did not finish: {result.message}.")
     return found

@@ -11,12 +11,14 @@ from statespace.forecasting.errors import InputError
 from statespace.models import (
     Autoregressive,
     ConstantVelocity,
+    Custom,
     DynamicRegression,
     LocalLevel,
     LocalLinearTrend,
     MaternProcess,
     Regression,
 )
+from statespace.models.parameters import Scale
 
 NILE = datasets.nile()
 
@@ -37,6 +39,18 @@ def test_all_parameters_fixed_is_an_evaluation():
     assert result.log_likelihood == pytest.approx(-633.4645636489, abs=1e-9)
     assert np.isnan(list(result.standard_errors.values())).all()
     assert result.forecast(1).mean.iloc[0] == pytest.approx(798.37029261, abs=1e-6)
+
+
+def test_a_parameter_at_the_end_of_its_range_is_pointed_out():
+    def walk(noise, step):
+        return ss.LinearGaussianSSM(
+            [[1.0]], [[step]], [[1.0]], [[noise]], [0.0], [[0.0]], diffuse=[True]
+        )
+
+    # In units of the differences, of which the noise should be about 0.7.
+    model = Custom(walk, (Scale("noise", limits=(0.0, 1.0)), Scale("step")))
+    assert "noise lies at the end of the range" in model.fit(NILE, verbose=0).summary()
+    assert "end of the range" not in LocalLevel().fit(NILE, verbose=0).summary()
 
 
 def test_values_fixed_for_each_series():
@@ -150,6 +164,12 @@ def test_regression_without_anything_else_is_least_squares():
     assert as_states.params["irregular.scale"] == pytest.approx(np.sqrt(variance), rel=1e-6)
     covariance = variance * np.linalg.inv(x.T @ x)
     np.testing.assert_allclose(as_states.smooth().covariance[-1], covariance, rtol=1e-5)
+    table = as_states.summary().split("coefficient ")[1].splitlines()
+    assert table[2].split() == [
+        "regression_1",
+        f"{beta[0]:.6g}",
+        f"{np.sqrt(covariance[0, 0]):.4g}",
+    ]
     parameters = Regression(3, as_states=False).fit(y, features=x, verbose=0)
     np.testing.assert_allclose(parameters.params["regression.coefficients"], beta, rtol=1e-6)
     assert parameters.params["irregular.scale"] == pytest.approx(np.sqrt(rest[0] / len(y)))
@@ -165,7 +185,7 @@ def test_forecast_of_a_regression_with_scenarios():
     noise = result.params["irregular.scale"] ** 2
     expected = np.einsum("ti,ij,tj->t", x[50:], covariance, x[50:]) + noise
     np.testing.assert_allclose(forecast.variance, expected, rtol=1e-9)
-    other = result.forecast(10, features=x[50:] + [0, 1.0, 0])
+    other = result.forecast(10, features=x[50:] + np.array([0, 1.0, 0]))
     np.testing.assert_allclose(other.mean - forecast.mean, beta[1], rtol=1e-9)
     parts = forecast.components()
     np.testing.assert_allclose(parts.mean.sum(axis=-1), forecast.mean, rtol=1e-9)
@@ -218,7 +238,8 @@ def test_irregular_times_and_the_forecast_between_them():
 
 def test_tracks_of_two_dimensions():
     generator = np.random.default_rng(7)
-    velocity = np.cumsum(0.1 * generator.normal(size=(60, 2)), axis=0) + [1.0, -0.5]
+    velocity = np.cumsum(0.1 * generator.normal(size=(60, 2)), axis=0)
+    velocity += [1.0, -0.5]
     y = np.cumsum(velocity, axis=0) + 0.5 * generator.normal(size=(60, 2))
     result = ConstantVelocity(2).fit(y, verbose=0)
     assert result.params["irregular.scale"] == pytest.approx(0.5, rel=0.4)
