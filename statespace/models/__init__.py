@@ -7,10 +7,12 @@ Every sum includes observation noise, unless a component explains it, so a singl
 already a model.
 """
 
+from statespace.models.arima import ARIMA
 from statespace.models.autoregressive import Autoregressive
 from statespace.models.base import Component, Model
 from statespace.models.custom import Custom
 from statespace.models.cycle import Cycle
+from statespace.models.exponential_smoothing import ExponentialSmoothing
 from statespace.models.irregular import Irregular
 from statespace.models.matern import MaternProcess
 from statespace.models.motion import ConstantAcceleration, ConstantVelocity
@@ -20,6 +22,7 @@ from statespace.models.structural import StructuralModel
 from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, SmoothTrend
 
 __all__ = [
+    "ARIMA",
     "Autoregressive",
     "Component",
     "ConstantAcceleration",
@@ -28,6 +31,7 @@ __all__ = [
     "Cycle",
     "DampedTrend",
     "DynamicRegression",
+    "ExponentialSmoothing",
     "Irregular",
     "LocalLevel",
     "LocalLinearTrend",

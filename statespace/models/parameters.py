@@ -130,6 +130,23 @@ class StationaryCoefficients(Parameter):
         return _stationary_bijector()
 
 
+@dataclass(frozen=True)
+class InvertibleCoefficients(StationaryCoefficients):
+    """Coefficients (theta_1, ..., theta_q) of an invertible moving average.
+
+    1 + theta_1 B + ... + theta_q B^q has its roots where 1 - phi_1 B - ... - phi_q B^q has them for
+    phi = -theta, so the coefficients are those of a stationary autoregression with the other sign.
+    """
+
+    @property
+    def bijector(self):
+        """From free coordinates to coefficients."""
+        import tensorflow_probability as tfp
+
+        negated = tfp.bijectors.Scale(tf.constant(-1.0, tf.float64))
+        return tfp.bijectors.Chain([negated, super().bijector])
+
+
 @functools.cache
 def _stationary_bijector():
     import tensorflow_probability as tfp
