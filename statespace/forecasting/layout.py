@@ -284,7 +284,7 @@ def _number_of(key, columns, kind, labels):
 
 
 def _number_or_array(value):
-    return value.item() if np.ndim(value) == 0 else value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _columns(names):

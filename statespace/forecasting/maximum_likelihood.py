@@ -52,6 +52,10 @@ def maximise(problem, num_starts, share, labels, bar) -> Estimates:
     free, gradient = found.x[best], found.gradient[best]
     if share:
         free, gradient = _together(problem, free, share, bar)
+    low, high = _limits(problem)
+    gradient = np.where(
+        ((free <= low) & (gradient > 0)) | ((free >= high) & (gradient < 0)), 0.0, gradient
+    )
     fine = np.abs(gradient).max(axis=1) < _SMALL_GRADIENT
     if problem.priors is None and not share:
         free = _to_boundary(problem, free)
