@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,31 @@ class Problem:
         columns = zip(*parts, strict=True)
         return tuple(np.concatenate([x.numpy() for x in column]) for column in columns)
 
+    @cached_property
+    def _from_first_value(self):
+        """Values, features and times, with steps before a series' first value moved behind its end.
+
+        There they say nothing, whatever the model. Before it they would, if a state of unknown
+        start decays: the steps shrink the diffuse part of its variance, and the density of what it
+        predicts grows without reason.
+        """
+        known = (self.values, self.features, self.times)
+        before = np.argmax(~np.isnan(self.values).all(axis=2), axis=1)
+        if not self.model.starts_anywhere or not before.any():
+            return known
+        steps = self.values.shape[1]
+        order = (np.arange(steps) + before[:, np.newaxis]) % steps
+
+        def moved(x):
+            if x is None:
+                return None
+            x = np.broadcast_to(x, (len(order), *x.shape[1:]))
+            return np.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), axis=1)
+
+        values, features, times = map(moved, known)
+        # Times must not decrease; what lies behind the end matters to nothing.
+        return values, features, None if times is None else np.maximum.accumulate(times, axis=1)
+
     def _rows(self, free, series):
         def rows(x):
             return x if x is None or len(x) == 1 else x[series]
@@ -131,8 +157,8 @@ class Problem:
             for name, unit in self.units.items()
         }
         fixed = {name: value[series] for name, value in self.fixed.items()}
-        data = self.values if len(self.values) == 1 else self.values[series]
-        known = {"features": rows(self.features), "times": rows(self.times)}
+        data, features, times = map(rows, self._from_first_value)
+        known = {"features": features, "times": times}
         known = {name: value for name, value in known.items() if value is not None}
         return tf.nest.map_structure(
             lambda x: tf.convert_to_tensor(x, tf.float64), (free, data, units, fixed, known)

@@ -467,11 +467,12 @@ class FitResult:
     def _on(self, problem, layout, start):
         """The same estimates on other data."""
         result = replace(self, problem=problem, layout=layout, start=start)
-        from statespace.kalman.filter import log_likelihood
+        if start is None:
+            height = problem.log_likelihood(self.estimates.free, np.arange(len(problem.values)))
+        else:
+            from statespace.kalman.filter import log_likelihood
 
-        height = log_likelihood(
-            result._ssm, problem.values, diffuse_constant=self.model.diffuse_constant
-        ).numpy()
+            height = log_likelihood(result._ssm, problem.values).numpy()
         return replace(result, estimates=self.estimates._replace(log_likelihood=height))
 
 

@@ -47,6 +47,8 @@ class Model:
       num_observed: number m of variables observed at each step.
       num_features: number of columns of ``features`` it needs.
       uses_times: whether ``times`` has an influence.
+      starts_anywhere: whether the distribution of the first state is that of any other before the
+        data, diffuse or stationary, so that missing steps before the first value say nothing.
       diffuse_constant: of the log-likelihood of a diffuse start: "include" counts the densities'
         1 / sqrt(2 pi) for the observations that the start takes up, as Stata and statsmodels do;
         "exclude" does not, as for the likelihood of differences.
@@ -57,6 +59,7 @@ class Model:
     num_observed: int = 1
     num_features: int = 0
     uses_times: bool = False
+    starts_anywhere: bool = True
     diffuse_constant: str = "include"
 
     def block(self, params, steps: Steps) -> Block:

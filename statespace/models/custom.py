@@ -37,6 +37,7 @@ class Custom(Model):
     """
 
     name = "custom"
+    starts_anywhere = False  # the start is that of the first step given, seen or not
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from statespace.models import (
     ConstantVelocity,
     Custom,
     DynamicRegression,
+    ExponentialSmoothing,
     LocalLevel,
     LocalLinearTrend,
     MaternProcess,
@@ -345,3 +346,45 @@ def test_a_batch_is_fitted_as_its_members_are():
         np.testing.assert_allclose(
             together.forecast(3).variance[i], alone.forecast(3).variance, rtol=1e-6
         )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [ExponentialSmoothing("add", damped=True), LocalLinearTrend(), LocalLevel() + Regression(1)],
+    ids=repr,
+)
+def test_missing_steps_before_the_first_value_say_nothing(model):
+    generator = np.random.default_rng(8)
+    y = np.cumsum(np.cumsum(generator.normal(size=60)) * 0.3) + generator.normal(size=60)
+    padded = np.stack([np.r_[np.full(40, np.nan), y[:60]], np.r_[y, generator.normal(size=40)]])
+    features = generator.normal(size=(100, model.num_features)) if model.num_features else None
+    both = model.fit(padded, features=features, verbose=0)
+    own = None if features is None else features[40:]
+    alone = model.fit(y, features=own, verbose=0)
+    assert both.log_likelihood[0] == pytest.approx(alone.log_likelihood, abs=1e-8)
+    assert both[0].params == pytest.approx(alone.params, rel=1e-5)
+    assert both[0].standard_errors == pytest.approx(alone.standard_errors, rel=1e-3, nan_ok=True)
+    future = None if features is None else np.zeros((3, 1))
+    np.testing.assert_allclose(
+        both[0].forecast(3, future).variance, alone.forecast(3, future).variance, rtol=1e-5
+    )
+
+
+def test_missing_steps_before_the_first_value_in_time():
+    times = np.arange(30.0) ** 1.1
+    y = np.r_[np.full(6, np.nan), np.sin(times[6:] / 4)]
+    y += 0.1 * np.random.default_rng(2).normal(size=30)
+    whole = MaternProcess(1.5).fit(y, times=times, verbose=0)
+    seen = MaternProcess(1.5).fit(y[6:], times=times[6:], verbose=0)
+    assert whole.log_likelihood == pytest.approx(seen.log_likelihood, abs=1e-8)
+
+
+def test_the_known_start_of_a_custom_model_is_that_of_the_first_step():
+    def walk(noise, step):
+        return ss.LinearGaussianSSM([[1.0]], [[step]], [[1.0]], [[noise]], [0.0], [[0.0]])
+
+    y = np.r_[np.full(5, np.nan), np.random.default_rng(9).normal(size=50).cumsum()]
+    values = {"noise": 0.5, "step": 1.0}
+    result = Custom(walk).fit(y, fix=values, verbose=0)
+    expected = ss.log_likelihood(Custom(walk).build(values), y[:, None])
+    assert result.log_likelihood == pytest.approx(float(expected), abs=1e-10)
