@@ -72,6 +72,7 @@ def m1(_):
         height, quantile = run(past)
         _m1_row(name, time.perf_counter() - started, actual, past, quantile)
         heights[name] = height
+    _m1_calibrated(table, past, actual)
     naive = np.array([np.full(M1_HORIZON, y[-1]) for y in past])
     spread = np.array([np.sqrt(np.mean(np.diff(y) ** 2)) for y in past])[:, None]
     deviation = spread * np.sqrt(np.arange(1, M1_HORIZON + 1))
@@ -84,6 +85,26 @@ def m1(_):
             f"more than 1e-4 in {np.sum(short < -1e-4)} series, by {-np.nanmin(short):.3g} at most"
         )
     print()
+
+
+def _m1_calibrated(table, past, actual):
+    """Coverage of intervals widened by what earlier origins of the same data ask for."""
+    from statespace import models
+    from statespace.forecasting import evaluate
+
+    model = models.LocalLinearTrend()
+    forecast = model.fit(table, verbose=0).forecast(M1_HORIZON)
+    # From the origin before the last, of all series that have as many values before it as the
+    # shortest one has before its last.
+    enough = np.array([len(y) >= min(map(len, past)) + M1_HORIZON for y in past])
+    rows = table[enough]
+    scale = evaluate(model, rows, M1_HORIZON, num_origins=1, verbose=0).calibration(0.9)
+    lower, upper = forecast.interval(0.9, widen=scale)
+    covered = np.mean((actual >= lower) & (actual <= upper))
+    print(
+        f"{'statespace local linear trend, calibrated':44}{'':25}{100 * covered:11.1f}%   "
+        f"(on {len(rows)} series, intervals {scale[0]:.2f} to {scale[-1]:.2f} times as wide)"
+    )
 
 
 def m1_models(table):

@@ -69,6 +69,41 @@ class Evaluation:
             raise InputError(f"by is None, 'series' or 'origin'; given was {by!r}.")
         return {name: self._scores(*p, axes[by]) for name, p in self.predictions.items()}
 
+    def calibration(self, level=0.9) -> np.ndarray:
+        """How much wider intervals must be to hold what came with probability ``level``.
+
+        For each step ahead the quantile of the model's absolute errors, in units of their predicted
+        standard deviations, over that of a normal distribution; from all series and origins
+        together. It is the conformal one, so that intervals wider by this factor hold the next
+        observation with at least the probability asked for, if errors to come are like these.
+
+        Args:
+          level: probability of the central interval.
+
+        Returns:
+          Factors [h], for ``forecast.interval(level, widen=factors)``.
+
+        Raises:
+          InputError: there are too few errors for this level.
+
+        References:
+          Vovk, V., Gammerman, A. and Shafer, G. (2005). Algorithmic Learning in a Random World,
+          chapter 2.
+        """
+        mean, variance = self.predictions[repr(self.model)]
+        ratios = np.abs(self.actual - mean) / np.sqrt(variance)
+        factors = []
+        for step in np.moveaxis(ratios, 2, 0):
+            errors = np.sort(step[np.isfinite(step)])
+            rank = int(np.ceil((len(errors) + 1) * level))
+            if rank > len(errors):
+                raise InputError(
+                    f"{len(errors)} errors a step are too few for intervals of level {level}; "
+                    f"evaluate more origins or more series."
+                )
+            factors.append(errors[rank - 1])
+        return np.array(factors) / normal_half_width(level)
+
     def to_frame(self, by=None):
         """The scores as a DataFrame with a column for each metric.
 

@@ -62,9 +62,18 @@ class Forecast:
         """The ``q``-quantile, 0 < q < 1: [..., h], Series or DataFrame."""
         return self.layout.per_step(self.quantiles(q))
 
-    def interval(self, level=0.9) -> Interval:
-        """Central interval that holds each observation to come with probability ``level``."""
-        return Interval(*(self.layout.per_step(end) for end in self.ends(level)))
+    def interval(self, level=0.9, *, widen=1.0) -> Interval:
+        """Central interval that holds each observation to come with probability ``level``.
+
+        Args:
+          level: the probability.
+          widen: factor of its width, a number or one for each step, [h]; such as
+            :meth:`statespace.forecasting.evaluation.Evaluation.calibration` finds.
+        """
+        widen = np.broadcast_to(np.asarray(widen, np.float64), (self.horizon,))[:, np.newaxis]
+        centre = self.quantiles(0.5)
+        ends = (centre + widen * (end - centre) for end in self.ends(level))
+        return Interval(*map(self.layout.per_step, ends))
 
     def quantiles(self, q) -> np.ndarray:
         """The ``q``-quantile of all series, [N, h, m]."""

@@ -244,3 +244,23 @@ def test_errors(arguments, message):
 def test_scores_by_something_else(walks):
     with pytest.raises(InputError, match="'month'"):
         walks.scores("month")
+
+
+def test_calibrated_intervals_hold_what_models_without_trend_miss():
+    generator = np.random.default_rng(0)
+    drift = generator.normal(size=(400, 1))
+    y = np.cumsum(drift + generator.normal(size=(400, 48)), axis=1)  # random walks with drifts
+    past, actual = y[:, :44], y[:, 44:]
+    model = LocalLevel()  # knows no drift: its intervals are too narrow
+    factors = evaluate(model, past, 4, num_origins=3).calibration(0.9)
+    forecast = model.fit(past, verbose=0).forecast(4)
+    plain, widened = (
+        np.mean((actual >= lower) & (actual <= upper), axis=0)
+        for lower, upper in (forecast.interval(0.9), forecast.interval(0.9, widen=factors))
+    )
+    assert plain[-1] < 0.85
+    np.testing.assert_allclose(widened, 0.9, atol=0.04)
+    lower, upper = forecast.interval(0.9, widen=2.0)
+    np.testing.assert_allclose(upper - lower, 2 * np.subtract(*forecast.interval(0.9)[::-1]))
+    with pytest.raises(InputError, match="too few for intervals"):
+        evaluate(model, past[:2], 4).calibration(0.999)
