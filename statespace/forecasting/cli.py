@@ -1,4 +1,4 @@
-"""The command ``statespace``: forecasts from a CSV file, and a demonstration.
+"""The command ``statespace``: forecasts from a data file, and a demonstration.
 
 Exit codes: 0 for success, 2 for anything the user can mend, with one line on standard error that
 says what. Results go to standard output, progress to standard error.
@@ -11,8 +11,7 @@ from pathlib import Path
 
 from statespace.forecasting.errors import InputError
 
-_MAX_HORIZON = 100_000
-_PRINTED_ROWS = 24  # of a forecast that also goes to a file
+_MAX_STEPS = 100_000
 
 
 def main(arguments=None) -> int:
@@ -27,7 +26,7 @@ def main(arguments=None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (InputError, OSError) as error:
+    except (InputError, OSError, FloatingPointError) as error:
         print(f"statespace: error: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
@@ -40,42 +39,7 @@ def _parser():
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    forecast = commands.add_parser(
-        "forecast",
-        help="forecast a series from a CSV file",
-        description="Fit a structural model to a series from a CSV file and forecast it. Absent "
-        "dates and empty fields count as missing values.",
-    )
-    forecast.set_defaults(run=_forecast)
-    forecast.add_argument("file", metavar="FILE.csv", help="the data; the first line names columns")
-    forecast.add_argument(
-        "--horizon", type=_horizon, default=12, metavar="N", help="steps to forecast (default: 12)"
-    )
-    forecast.add_argument(
-        "--model",
-        default="trend",
-        metavar="EXPRESSION",
-        help='terms joined by "+": level, trend, seasonal(PERIOD); for monthly data with a '
-        'seasonal pattern "trend + seasonal(12)" (default: trend)',
-    )
-    forecast.add_argument(
-        "--level",
-        type=_level,
-        default=0.9,
-        metavar="P",
-        help="probability of the intervals (default: 0.9)",
-    )
-    forecast.add_argument(
-        "--log",
-        action="store_true",
-        help="model the logarithm of the values: for swings that grow with the level",
-    )
-    forecast.add_argument("--date", metavar="COLUMN", help="column of dates (default: found)")
-    forecast.add_argument("--value", metavar="COLUMN", help="column of values (default: found)")
-    forecast.add_argument("--out", type=_output, metavar="FILE.csv", help="write the forecast here")
-    forecast.add_argument("--plot", type=_figure, metavar="FILE.png", help="draw the forecast here")
-    forecast.add_argument("--quiet", action="store_true", help="no progress on standard error")
-
+    _add_forecast(commands)
     demo = commands.add_parser(
         "demo",
         help="fit and forecast two classic series",
@@ -93,58 +57,77 @@ def _parser():
     return parser
 
 
-def _forecast(options):
-    def progress(text):
-        if not options.quiet:
-            print(text, file=sys.stderr, flush=True)
-
-    _require_extra()
-    from statespace.forecasting.csv_file import read_series
-    from statespace.forecasting.frequency import describe
-
-    series = read_series(options.file, date=options.date, value=options.value)
-    progress(
-        f"Read {series.count()} values of {series.name!r} from {_shown(series.index[0])} to "
-        f"{_shown(series.index[-1])}, {describe(series.index)}, {series.isna().sum()} missing."
+def _add_forecast(commands):
+    forecast = commands.add_parser(
+        "forecast",
+        help="forecast the series of a CSV or Parquet file",
+        description="Fit a model to one series, or to each of many, and forecast it. Absent dates "
+        "and empty fields count as missing values.",
     )
-    values = _logarithm(series) if options.log else series
+    forecast.set_defaults(run=_forecast)
+    add = forecast.add_argument
+    add("file", metavar="FILE", help="CSV, its first line names the columns; or Parquet")
+    add("--horizon", type=_count, default=12, metavar="N", help="steps to forecast (default: 12)")
+    add(
+        "--model",
+        default="trend",
+        metavar="EXPRESSION",
+        help='terms joined by "+": level, trend, smooth_trend, damped_trend, seasonal(PERIOD), '
+        "trigonometric(PERIOD, HARMONICS), cycle, ar(P), arima(P,D,Q)(P,D,Q,PERIOD), "
+        'ets(trend="add"), regression(FEATURES), dynamic_regression(FEATURES), or any class of '
+        'statespace.models as it prints itself; for months "trend + seasonal(12)" (default: trend)',
+    )
+    add(
+        "--method",
+        choices=("mle", "map"),
+        default="mle",
+        help="maximum likelihood, or with weak priors (default: mle)",
+    )
+    add(
+        "--level",
+        type=_level,
+        nargs="+",
+        default=[0.9],
+        metavar="P",
+        help="probabilities of the intervals (default: 0.9)",
+    )
+    add(
+        "--log",
+        action="store_true",
+        help="model the logarithm of the values: for swings that grow with the level",
+    )
+    add(
+        "--id", metavar="COLUMN", help="column that tells series apart (default: unique_id, if any)"
+    )
+    add("--date", metavar="COLUMN", help="column of dates (default: found)")
+    add("--value", metavar="COLUMN", help="column of values (default: found)")
+    add(
+        "--features",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="known columns for regressions; rows after the last value have those to come",
+    )
+    add(
+        "--evaluate",
+        type=_count,
+        nargs="?",
+        const=5,
+        metavar="N",
+        help="also forecast from N origins in the past and compare (default: 5)",
+    )
+    add("--out", type=_output, metavar="FILE.csv", help="write the forecast here")
+    add("--plot", type=_figure, metavar="FILE.png", help="draw the forecast here")
+    add("--report", type=_report, metavar="FILE.html", help="write a report here, HTML or PNG")
+    add("--save", type=_result, metavar="FILE.statespace", help="save the fit for statespace.load")
+    add("--quiet", action="store_true", help="no progress on standard error")
 
-    import numpy as np
 
-    _import_tensorflow()
-    from statespace.forecasting.expression import parse_model
+def _forecast(options):
+    _require_extra()
+    from statespace.forecasting.cli_forecast import run
 
-    model = parse_model(options.model)
-    progress(f"Fitting {options.model}{' to the logarithm' if options.log else ''}.")
-    result = model.fit(values, verbose=0 if options.quiet else 1)
-    forecast = result.forecast(options.horizon)
-    transform = np.exp if options.log else None
-    table = forecast.to_frame(options.level, transform)
-    print(result.summary())
-    print()
-    shown = _PRINTED_ROWS if options.out and len(table) > _PRINTED_ROWS else len(table)
-    print(table.head(shown).to_string(float_format="{:.6g}".format))
-    if shown < len(table):
-        print(f"... and {len(table) - shown} more rows in {options.out}")
-    if options.out:
-        table.to_csv(options.out)
-        progress(f"Wrote {options.out}.")
-    if options.plot:
-        _draw(forecast, options, transform)
-        progress(f"Wrote {options.plot}.")
-
-
-def _draw(forecast, options, transform):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    levels = sorted({0.5, options.level})
-    ax = forecast.plot(levels=levels, transform=transform)
-    ax.set_title(f"{Path(options.file).name}: {options.model}", loc="left")
-    try:
-        ax.figure.savefig(options.plot, dpi=150)
-    except ValueError as error:  # a format that matplotlib does not know
-        raise InputError(f"{options.plot}: {error}") from None
+    run(options, _import_tensorflow)
 
 
 def _demo(options):
@@ -156,18 +139,6 @@ def _demo(options):
     from statespace.forecasting.demo import run
 
     run(options.out)
-
-
-def _logarithm(series):
-    import numpy as np
-
-    if (series <= 0).any():
-        first = series.index[series <= 0][0]
-        raise InputError(
-            f"--log needs values above zero; {series.name!r} is {series[first]:g} at "
-            f"{_shown(first)}."
-        )
-    return np.log(series)
 
 
 def _require_extra():
@@ -199,11 +170,9 @@ def _import_tensorflow():
         os.close(kept)
 
 
-def _horizon(text):
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_HORIZON:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a whole number of steps from 1 to {_MAX_HORIZON}"
-        )
+def _count(text):
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MAX_STEPS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MAX_STEPS}")
     return int(text)
 
 
@@ -231,8 +200,19 @@ def _figure(text):
     return path if path.suffix else path.with_suffix(".png")  # as matplotlib would
 
 
-def _shown(entry):
-    return f"{entry:%Y-%m-%d}" if hasattr(entry, "strftime") else str(entry)
+def _report(text):
+    return _with_suffix(text, (".html", ".png"))
+
+
+def _result(text):
+    return _with_suffix(text, (".statespace",))
+
+
+def _with_suffix(text, suffixes):
+    path = _output(text)
+    if path.suffix.lower() not in suffixes:
+        raise argparse.ArgumentTypeError(f"{text!r} must end in {' or '.join(suffixes)}")
+    return path
 
 
 def _one_line(error):

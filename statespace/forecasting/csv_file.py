@@ -7,6 +7,7 @@ import csv
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from statespace.forecasting.errors import InputError
@@ -44,37 +45,55 @@ def read_series(path, *, date=None, value=None) -> pd.Series:
         neither date nor number, or dates repeat.
       OSError: the file cannot be opened.
     """
-    table, delimiter = _read_table(path)
-    # Where a field may be read both ways, as 1,234: with semicolons goes the decimal comma.
-    decimal = "," if delimiter == ";" else "."
-    for name in (date, value):
+    table, decimal = read_table(path)
+    date, value = find_columns(table, decimal, path, date=date, value=value)
+    return on_dates(table, date, [value], decimal, path)[value]
+
+
+def find_columns(table, decimal, path, *, date=None, value=None, others=()):
+    """The names of the columns with the dates, None if there are none, and with the values.
+
+    Args:
+      table: of strings, or of numbers and dates, as ``read_table`` returns it.
+      decimal: the decimal mark where a number may be read in two ways.
+      path: what messages call the file.
+      date, value: the names, where the user gave them.
+      others: names of columns with other roles.
+    """
+    for name in (*others, date, value):
         if name is not None and name not in table.columns:
             raise InputError(f"{path}: no column {name!r}; there are {_listing(table.columns)}.")
+    table = table.drop(columns=list(others))
     date = date if date is not None else _find_dates(table.drop(columns=value or []), path)
-    value = (
-        value if value is not None else _find_values(table.drop(columns=date or []), decimal, path)
-    )
-    numbers = _to_numbers(table[value], decimal, path)
+    if value is None:
+        value = _find_values(table.drop(columns=date or []), decimal, path)
+    return date, value
+
+
+def on_dates(table, date, columns, decimal, path) -> pd.DataFrame:
+    """Columns of numbers on the regular index of the dates; absent rows are NaN."""
+    numbers = {name: to_numbers(table[name], decimal, path) for name in columns}
     if date is None:
-        return pd.Series(numbers, pd.RangeIndex(1, len(table) + 1, name="row"), name=value)
-    index = pd.Index(_to_dates(table[date], path), name=date)
+        return pd.DataFrame(numbers, pd.RangeIndex(1, len(table) + 1, name="row"))
+    index = pd.Index(to_dates(table[date], path), name=date)
     repeated = index.duplicated(keep=False)
     if repeated.any():
         first = index[repeated][0]
         lines = ", ".join(map(str, table.index[index == first][:5]))
         raise InputError(
             f"{path}: the date {_shown(first)} occurs more than once (lines {lines}). Each "
-            f"date may occur once; add up or average equal dates, or split the file by series."
+            f"date may occur once; add up or average equal dates, or, if the file has several "
+            f"series, name the column that tells them apart with --id."
         )
-    series = pd.Series(numbers, index, name=value)
-    return series.reindex(regular_index(index))
+    return pd.DataFrame(numbers, index).reindex(regular_index(index))
 
 
-def _read_table(path):
+def read_table(path):
     """The file as a table of strings, NaN where missing, indexed by the numbers of its lines.
 
     Returns:
-      The table, and the character that separates its columns.
+      The table, and the decimal mark where a field may be read both ways, as 1,234: with semicolons
+      between columns goes the comma.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -115,8 +134,8 @@ def _read_table(path):
     if not filled.any():
         raise InputError(f"{path}: there are no rows below the header.")
     if len(table.columns) == 1:  # a blank line is a missing value, but not at the end of the file
-        return table.loc[: table.index[filled][-1]], delimiter
-    return table[filled], delimiter
+        return table.loc[: table.index[filled][-1]], "."
+    return table[filled], "," if delimiter == ";" else "."
 
 
 def _find_dates(table, path):
@@ -138,6 +157,8 @@ def _find_dates(table, path):
 
 def _looks_like_dates(column):
     """Whether all entries are dates and not, as 1949 might be, numbers."""
+    if _holds_dates(column):
+        return True
     entries = column.dropna()
     if len(entries) == 0 or _parse_numbers(entries, ".").notna().any():
         return False
@@ -165,7 +186,8 @@ def _share_of_numbers(column, decimal):
     return _parse_numbers(entries, decimal).notna().mean() if len(entries) else 0.0
 
 
-def _to_numbers(column, decimal, path):
+def to_numbers(column, decimal, path):
+    """A column as float64 array, NaN where missing."""
     numbers = _parse_numbers(column, decimal)
     wrong = column.notna() & numbers.isna()
     if wrong.any():
@@ -183,6 +205,10 @@ def _parse_numbers(column, decimal):
     All of a column is read in one way: that which understands most entries and, among equals, plain
     first, then the one with the decimal mark ``decimal``.
     """
+    if _holds_dates(column):
+        return pd.Series(np.nan, column.index)
+    if pd.api.types.is_numeric_dtype(column):
+        return pd.Series(column.to_numpy("float64", na_value=np.nan), column.index)
     readings = [pd.to_numeric(column, errors="coerce")]
     for mark in (".", ",") if decimal == "." else (",", "."):
         group = "," if mark == "." else "."
@@ -194,11 +220,14 @@ def _parse_numbers(column, decimal):
     return max(readings, key=lambda numbers: numbers.count())  # the first of equals
 
 
-def _to_dates(column, path):
+def to_dates(column, path):
+    """A column as timestamps, periods or whole numbers."""
+    if _holds_dates(column) and column.notna().all():
+        return column
     years = pd.to_numeric(column, errors="coerce")
     if years.notna().all() and (years % 1 == 0).all() and years.between(0, 9999).all():
         return years.astype("int64")  # years, or plain numbers of steps
-    readings = _readings(column)
+    readings = [column] if _holds_dates(column) else _readings(column.astype("str"))
     wrong = readings[0].isna()
     if wrong.any():
         line = wrong.idxmax()
@@ -218,6 +247,12 @@ def _to_dates(column, path):
             f"may be {first} or {second}. Write dates as 2024-03-31."
         )
     return (regular or readings)[0]
+
+
+def _holds_dates(column):
+    """Whether a column holds timestamps or periods already, as one of a Parquet file may."""
+    dtype = column.dtype
+    return isinstance(dtype, pd.PeriodDtype) or pd.api.types.is_datetime64_any_dtype(dtype)
 
 
 def _readings(column):
@@ -267,7 +302,7 @@ def _timestamps(column, **how):
 
 def _is_regular(dates):
     try:
-        regular_index(pd.Index(dates))
+        regular_index(pd.Index(dates.unique()))
     except InputError:
         return False
     return True
