@@ -76,11 +76,11 @@ def read_data(path, *, series=None, date=None, value=None, features=()) -> DataF
             f"{path}: no column of dates, by which the values of each {series!r} are put in order; "
             f"name one with --date."
         )
-    nameless = table[series].isna()
-    if nameless.any():
+    nameless = table.index[table[series].isna()]
+    if len(nameless):
         raise InputError(
-            f"{path}, line {nameless.idxmax()}: the column {series!r} is empty; it must tell to "
-            f"which series the row belongs."
+            f"{path}, line {nameless[0]}: the column {series!r} is empty; it must tell to which "
+            f"series the row belongs."
         )
     columns = {"unique_id": table[series], "ds": to_dates(table[date], path)}
     columns |= {

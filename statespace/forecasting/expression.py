@@ -66,6 +66,20 @@ def parse_model(expression):
         raise InputError(f"Model {expression!r} cannot be read. {_ADVICE}") from None
 
 
+def can_be_written(model) -> bool:
+    """Whether ``parse_model(repr(model))`` is the same model in all that it consists of."""
+    try:
+        same = parse_model(repr(model))
+    except InputError:
+        return False
+    return _contents(same) == _contents(model)
+
+
+def _contents(model):
+    """Kinds and attributes of the components."""
+    return [(type(component), vars(component)) for component in model.components]
+
+
 def _sum(node):
     """The model of a term, or of a sum."""
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add)):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.expression import parse_model
+from statespace.forecasting.expression import can_be_written, parse_model
 from statespace.forecasting.likelihood import Problem
 from statespace.forecasting.maximum_likelihood import Estimates
 from statespace.forecasting.results import FitResult
@@ -124,7 +124,7 @@ def _header(result):
         "version": VERSION,
         "written_by": f"statespace-tf {metadata.version('statespace-tf')}",
         "model": repr(model),
-        "model_is_expression": _is_expression(model),
+        "model_is_expression": can_be_written(model),
         "parameters": _parameters(model),
         "states": list(model.state_names),
         "method": result.method,
@@ -229,15 +229,6 @@ def _read(path):
             f"{path}: not the file of a result, as result.save(path) writes it, or damaged "
             f"({error})."
         ) from None
-
-
-def _is_expression(model):
-    """Whether ``repr(model)`` says all about the model."""
-    try:
-        same = parse_model(repr(model))
-    except InputError:
-        return False
-    return _parameters(same) == _parameters(model) and same.state_names == model.state_names
 
 
 def _parameters(model):

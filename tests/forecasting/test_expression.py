@@ -2,9 +2,9 @@
 
 import pytest
 
-from statespace import models
+from statespace import LinearGaussianSSM, models
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.expression import parse_model
+from statespace.forecasting.expression import can_be_written, parse_model
 
 # Arguments for each class that takes some, with all that its repr may show.
 ARGUMENTS = {
@@ -52,6 +52,7 @@ def test_every_model_is_read_from_what_it_prints(name, arguments):
     assert same == model
     assert same.parameters == model.parameters
     assert same.state_names == model.state_names
+    assert can_be_written(model)
 
 
 def test_sums():
@@ -65,6 +66,21 @@ def test_sums():
     assert same == model
     assert same.parameters == model.parameters
     assert same.state_names == model.state_names
+    assert can_be_written(model)
+
+
+def test_models_that_cannot_be_written():
+    class Jump(models.LocalLevel):
+        def __repr__(self):
+            return "LocalLevel()"
+
+    def walk(step):
+        one = [[1.0]]
+        return LinearGaussianSSM(one, [[step]], one, one, [0.0], [[0.0]], diffuse=[True])
+
+    assert not can_be_written(models.Custom(walk))
+    assert not can_be_written(Jump())
+    assert not can_be_written(models.Seasonal(4) + Jump())
 
 
 @pytest.mark.parametrize(
