@@ -1,5 +1,6 @@
 """Saved results: files that give back every number, in any process."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -385,3 +386,18 @@ def test_columns(columns):
     again = read_layout(written).columns
     pd.testing.assert_index_equal(again, columns, exact="equiv")
     assert again.names == columns.names
+
+
+def test_no_field_is_forgotten():
+    """Whoever adds a field must have it saved, and add it here and to a case above."""
+    from statespace.forecasting.layout import LongLayout
+    from statespace.forecasting.likelihood import Problem
+    from statespace.forecasting.posterior import PosteriorResult
+
+    known = {
+        PosteriorResult: "problem layout method share estimates start draws chains",
+        Problem: "model parameterisation values units fixed features times priors jacobian",
+        LongLayout: "columns grid stride last lengths frame",
+    }
+    for cls, names in known.items():
+        assert [field.name for field in dataclasses.fields(cls)] == names.split()
