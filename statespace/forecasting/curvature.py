@@ -21,10 +21,8 @@ def informations(problem, free) -> tuple[np.ndarray, np.ndarray]:
       Gradients [N, p] and informations [N, p, p]; NaN where not positive definite.
     """
     count, size = free.shape
-    inside = np.isfinite(free)
-    # The gradient at scale zero is not a number; next to zero it is flat all the same.
-    lowest = problem.parameterisation.each("limits")[:, 0]
-    centre = np.where(inside, free, np.where(np.isfinite(lowest), lowest, 0.0))
+    inside = within_limits(problem, free)
+    centre = _off_boundary(problem, free)
     steps = _STEP * np.concatenate([np.eye(size), -np.eye(size)])
     points = (centre[:, np.newaxis] + steps).reshape(-1, size)
     _, gradients = problem.objective(points, np.repeat(np.arange(count), 2 * size))
@@ -42,6 +40,22 @@ def informations(problem, free) -> tuple[np.ndarray, np.ndarray]:
     return np.where(inside, gradients.mean(axis=1), 0.0), information
 
 
+def within_limits(problem, free) -> np.ndarray:
+    """Which coordinates are inside the range in which they are sought, bool [N, p].
+
+    The others lie at a boundary, where the likelihood need not be flat and says nothing of its
+    curvature.
+    """
+    low, high = problem.parameterisation.each("limits").reshape(-1, 2).T
+    return (free > low + _STEP) & (free < high - _STEP)
+
+
+def _off_boundary(problem, free):
+    """The points, with scales of zero next to it: at zero the gradient is not a number."""
+    lowest = problem.parameterisation.each("limits")[:, 0]
+    return np.where(np.isneginf(free), lowest, free)
+
+
 def outer_products(problem, free) -> np.ndarray:
     """The information as the sum of outer products of each step's score, [N, p, p].
 
@@ -52,8 +66,8 @@ def outer_products(problem, free) -> np.ndarray:
       structural models. Annals of Economic and Social Measurement 3(4), 653-665.
     """
     count, size = free.shape
-    inside = np.isfinite(free)
-    centre = np.where(inside, free, problem.parameterisation.each("limits")[:, 0])
+    inside = within_limits(problem, free)
+    centre = _off_boundary(problem, free)
     steps = _STEP * np.concatenate([np.eye(size), -np.eye(size)])
     points = (centre[:, np.newaxis] + steps).reshape(-1, size)
     heights = problem.per_step(points, np.repeat(np.arange(count), 2 * size))
@@ -77,7 +91,7 @@ def covariances(problem, free, information, share=()) -> np.ndarray:
     covariance = _joint(information, common) if common.any() else _inverse(information)
     slopes = _slopes(problem, free)
     covariance = slopes @ covariance @ np.swapaxes(slopes, 1, 2)
-    inside = np.isfinite(free)
+    inside = within_limits(problem, free)
     both = inside[:, :, np.newaxis] & inside[:, np.newaxis, :]
     return np.where(both, covariance, np.nan)
 

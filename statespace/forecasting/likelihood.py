@@ -152,9 +152,10 @@ class Problem:
         def rows(x):
             return x if x is None or len(x) == 1 else x[series]
 
+        count = len(self.values)
         units = {
-            name: np.broadcast_to(unit, (len(self.values), *unit.shape[1:]))[series]
-            for name, unit in self.units.items()
+            p.name: np.broadcast_to(self.units[p.name], (count, *p.shape))[series]
+            for p in self.model.parameters
         }
         fixed = {name: value[series] for name, value in self.fixed.items()}
         data, features, times = map(rows, self._from_first_value)

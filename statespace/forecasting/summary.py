@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from statespace.forecasting.curvature import within_limits
 from statespace.models.regression import Regression
 
 _MOST_SERIES = 20  # shown for a batch; the rest are counted
@@ -104,12 +105,10 @@ def notes(result) -> list[str]:
             f"no standard error for {', '.join(unknown)}: the likelihood is nearly flat, so the "
             f"data hardly tell the parameters apart."
         )
-    limits = result.problem.parameterisation.each("limits").reshape(-1, 2)
-    free = result.estimates.free[0]
-    for label, u, (low, high) in zip(
-        result.problem.parameterisation.labels, free, limits, strict=True
-    ):
-        if np.isfinite(u) and not low + 1e-6 < u < high - 1e-6:
+    free = result.estimates.free
+    at_end = np.isfinite(free) & ~within_limits(result.problem, free)
+    for label, end in zip(result.problem.parameterisation.labels, at_end[0], strict=True):
+        if end:
             found.append(
                 f"{label} lies at the end of the range in which it is sought: the data would have "
                 f"it beyond any sensible value, or do not tell it at all."

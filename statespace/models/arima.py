@@ -14,9 +14,8 @@ from statespace.models.parameters import (
     StationaryCoefficients,
 )
 from statespace.models.polynomials import multiplied, padded
+from statespace.models.seasonal import LONGEST_PERIOD
 from statespace.models.stationary import stationary_scale
-
-_LONGEST_PERIOD = 2000  # as of the seasonal components
 
 
 class ARIMA(Component):
@@ -190,10 +189,10 @@ def _checked_order(order):
 def _checked_seasonal_order(order):
     if order is None:
         return None
-    if not _whole_numbers(order, 4) or not 2 <= order[3] <= _LONGEST_PERIOD:
+    if not _whole_numbers(order, 4) or not 2 <= order[3] <= LONGEST_PERIOD:
         raise ValueError(
             f"The seasonal order of an ARIMA is (P, D, Q, s), three whole numbers from zero and "
-            f"the period, from 2 to {_LONGEST_PERIOD} steps; given was {order!r}."
+            f"the period, from 2 to {LONGEST_PERIOD} steps; given was {order!r}."
         )
     return tuple(map(int, order))
 

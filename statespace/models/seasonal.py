@@ -7,7 +7,7 @@ import numpy as np
 from statespace.models.base import Block, Component, block_diagonal, scaled_columns
 from statespace.models.parameters import Scale
 
-_LONGEST_PERIOD = 2000  # the matrices of the states, one fewer, take 32 MB each
+LONGEST_PERIOD = 2000  # the matrices of the states, one fewer, take 32 MB each
 
 
 class Seasonal(Component):
@@ -138,10 +138,10 @@ class TrigonometricSeasonal(Component):
 
 
 def _checked_period(period):
-    if not isinstance(period, numbers.Integral) or not 2 <= period <= _LONGEST_PERIOD:
+    if not isinstance(period, numbers.Integral) or not 2 <= period <= LONGEST_PERIOD:
         raise ValueError(
             f"The period of a seasonal pattern is a whole number of steps, from 2 to "
-            f"{_LONGEST_PERIOD}, such as 12 for months; given was {period!r}."
+            f"{LONGEST_PERIOD}, such as 12 for months; given was {period!r}."
         )
     return int(period)
 

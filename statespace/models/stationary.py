@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from statespace.linalg_ops.lq import lq
 from statespace.linalg_ops.products import gemm
+from statespace.models.base import joined
 
 _DOUBLINGS = 32  # for roots up to 1 - 1e-8, nearer to one than coefficients are let come
 
@@ -27,6 +28,6 @@ def stationary_scale(transition, scale, doublings=_DOUBLINGS) -> tf.Tensor:
     total = lq(scale, mode="l")
     power = transition
     for _ in range(doublings):
-        total = lq(tf.concat([total, gemm(power, total)], axis=-1), mode="l")
+        total = lq(joined([total, gemm(power, total)], axis=-1), mode="l")
         power = gemm(power, power)
     return total

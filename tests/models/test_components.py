@@ -42,6 +42,11 @@ MODELS = [
     models.MaternProcess(2.5) + models.MaternProcess(0.5, name="rough"),
     models.ConstantVelocity(2),
     models.ConstantAcceleration(1),
+    models.ARIMA((1, 1, 2)),
+    models.ARIMA((0, 1, 1), (1, 0, 1, 3), mean=True),
+    models.ARIMA((2, 0, 0)) + models.Irregular() + models.Regression(1, as_states=False),
+    models.ExponentialSmoothing(),
+    models.ExponentialSmoothing("add", damped=True, seasonal="add", period=3),
     models.Custom(
         damped_walk,
         (
