@@ -31,12 +31,15 @@ def summary(result) -> str:
 
 
 def _one(result, label):
-    missing = int(np.isnan(result.values).sum())
+    known = ~np.isnan(result.values).all(axis=2)
+    begun = np.logical_or.accumulate(known, axis=1)  # what lies before a series is not missing
+    observed = int(result.problem.num_observed.sum())
+    missing = int(begun.sum()) * result.values.shape[2] - observed
     counted = f"{result.problem.size} parameters"
     if result.num_estimated > result.problem.size:
         counted += f" and {result.num_diffuse} diffuse states"
     lines = [
-        f"{label}: {result.values.size - missing} observed values, {missing} missing",
+        f"{label}: {observed} observed values, {missing} missing",
         f"log-likelihood {result.log_likelihood:.4f}   AIC {result.aic:.2f}   "
         f"BIC {result.bic:.2f}   (counting {counted})",
         "",

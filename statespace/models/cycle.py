@@ -41,7 +41,8 @@ class Cycle(Component):
                 f"The period of a cycle lies between two numbers of steps, the shortest above 2; "
                 f"given were {shortest!r} and {longest!r}."
             )
-        self.shortest, self.longest, self.damped, self.name = shortest, longest, damped, name
+        self.shortest, self.longest = (int(x) if x == int(x) else x for x in (shortest, longest))
+        self.damped, self.name = damped, name
         self.state_names = (name, f"{name}_star")
         self.own_parameters = (
             Scale(f"{name}.scale"),
@@ -76,4 +77,4 @@ class Cycle(Component):
     def __repr__(self):
         damped = "" if self.damped else ", damped=False"
         name = "" if self.name == "cycle" else f", name={self.name!r}"
-        return f"Cycle({self.shortest:g}, {self.longest:g}{damped}{name})"
+        return f"Cycle({self.shortest!r}, {self.longest!r}{damped}{name})"

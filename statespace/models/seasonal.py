@@ -57,7 +57,7 @@ class Seasonal(Component):
         return Seasonal(self.period, name=_with_period(self.name, self.period))
 
     def __repr__(self):
-        return f"Seasonal({self.period}{_named(self.name, self.period)})"
+        return f"Seasonal({self.period}{_named(self.name)})"
 
 
 class TrigonometricSeasonal(Component):
@@ -91,7 +91,8 @@ class TrigonometricSeasonal(Component):
                 f"The period of a seasonal pattern is a number of steps, at least 2; given was "
                 f"{period!r}."
             )
-        most = int(period // 2)
+        period = int(period) if period == int(period) else float(period)
+        most = int(min(period, LONGEST_PERIOD) // 2)
         harmonics = most if harmonics is None else harmonics
         if not isinstance(harmonics, numbers.Integral) or not 1 <= harmonics <= most:
             raise ValueError(
@@ -131,10 +132,7 @@ class TrigonometricSeasonal(Component):
         return 1 if 2 * j == self.period else 2  # the wave of alternating signs has no phase
 
     def __repr__(self):
-        return (
-            f"TrigonometricSeasonal({self.period:g}, {self.harmonics}"
-            f"{_named(self.name, self.period)})"
-        )
+        return f"TrigonometricSeasonal({self.period!r}, {self.harmonics}{_named(self.name)})"
 
 
 def _checked_period(period):
@@ -147,8 +145,8 @@ def _checked_period(period):
 
 
 def _with_period(name, period):
-    return f"seasonal_{period:g}" if name == "seasonal" else name
+    return f"seasonal_{period}" if name == "seasonal" else name
 
 
-def _named(name, period):
-    return "" if name in ("seasonal", _with_period("seasonal", period)) else f", name={name!r}"
+def _named(name):
+    return "" if name == "seasonal" else f", name={name!r}"

@@ -259,3 +259,24 @@ def test_a_process_that_explains_its_noise_has_no_irregular():
 def test_models_that_make_no_sense(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_models_are_equal_if_they_are_written_alike():
+    assert models.TrigonometricSeasonal(365.2425, 2) != models.TrigonometricSeasonal(365.243, 2)
+    assert models.TrigonometricSeasonal(12.0, 2) == models.TrigonometricSeasonal(12, 2)
+    assert models.Cycle(3.00000001, 9) != models.Cycle(3, 9)
+    assert models.Seasonal(12, name="seasonal_12") != models.Seasonal(12)
+    assert models.LocalLevel() + models.Seasonal(4) == models.LocalLevel() + models.Seasonal(4)
+
+
+def test_functions_of_one_name_are_different_models():
+    def made(factor):
+        return models.Custom(
+            lambda step: damped_walk(step, factor * step, tf.constant(0.5, tf.float64))
+        )
+
+    one, two = made(1.0), made(3.0)
+    assert one != two
+    y = np.random.default_rng(0).normal(size=20)
+    heights = [m.fit(y, fix={"step": 1.0}, verbose=0).log_likelihood for m in (one, two)]
+    assert heights[0] != heights[1]
