@@ -11,6 +11,7 @@ from statespace.forecasting.errors import InputError
 from statespace.forecasting.forecast import Forecast
 from statespace.forecasting.likelihood import Problem
 from statespace.forecasting.moments import Moments, SmoothedStates, contributions, not_negative
+from statespace.forecasting.parts import in_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,22 +172,24 @@ class FitResult:
         from statespace.kalman.forecast import forecast
         from statespace.linalg_ops.arguments import positive_int
 
+        def ahead(ssm, values):
+            moments = forecast(ssm, values, horizon)
+            variances = np.diagonal(moments.observation_covariance, axis1=-2, axis2=-1)
+            return (
+                moments.info.numpy(),
+                moments.observation_mean.numpy(),
+                not_negative(variances),
+                moments.state_mean.numpy(),
+                moments.state_covariance.numpy(),
+            )
+
         horizon = positive_int("forecast", "horizon", horizon)
         layout = self.layout.future(self.values.shape[1], horizon)
         known = self._with_future(horizon, layout, features, times)
         ssm = self._built(*known)
-        moments = forecast(ssm, self.values, horizon)
-        check_status(moments.info, self.layout)
-        return Forecast(
-            result=self,
-            layout=layout,
-            ssm=ssm,
-            means=moments.observation_mean.numpy(),
-            variances=not_negative(np.diagonal(moments.observation_covariance, axis1=-2, axis2=-1)),
-            state_means=moments.state_mean.numpy(),
-            state_covariances=moments.state_covariance.numpy(),
-            known=known,
-        )
+        info, *moments = in_parts(ahead, ssm, self.values)
+        check_status(info, self.layout)
+        return Forecast(self, layout, ssm, *moments, known=known)
 
     def smooth(self) -> SmoothedStates:
         """Mean and covariance of every state given all the data."""
@@ -478,7 +481,7 @@ class FitResult:
 
 def check_status(info, layout):
     """Speaks up about series for which the filter failed, rather than hand out NaN."""
-    for label, status in zip(layout.labels(), info.numpy(), strict=True):
+    for label, status in zip(layout.labels(), np.asarray(info), strict=True):
         if status != 0:
             raise FloatingPointError(
                 f"{label}: the filter broke down at step {status - 1} in floating-point arithmetic."
