@@ -70,15 +70,24 @@ def _limits(problem):
 
 
 def _best_candidates(problem, num_starts, labels):
-    """The best of starting values spread evenly over the parameters' ranges, [N, S, p]."""
+    """The best of starting values spread evenly over the parameters' ranges, [N, S, p].
+
+    A model that has a guess of its own, ``start(values, units)`` with the values [N, *shape] of all
+    parameters by name, adds that to them.
+    """
     from scipy.stats import qmc
 
     low, high = problem.parameterisation.each("start").T
     points = qmc.Sobol(problem.size, scramble=False).random(MOST_CANDIDATES)
-    points = low + (high - low) * points
     count = len(problem.values)
+    candidates = np.tile(low + (high - low) * points, (count, 1, 1))
+    if hasattr(problem.model, "start"):
+        guess = problem.model.start(problem.values, problem.units)
+        own = problem.parameterisation.vector(guess, problem.units).numpy()
+        own = np.clip(own, *_limits(problem))[:, np.newaxis]
+        candidates = np.concatenate([own, candidates], axis=1)
     heights = problem.log_likelihood(
-        np.tile(points, (count, 1)), np.repeat(np.arange(count), len(points))
+        candidates.reshape(-1, problem.size), np.repeat(np.arange(count), candidates.shape[1])
     ).reshape(count, -1)
     heights = np.where(np.isfinite(heights), heights, -np.inf)
     for label in np.array(labels, object)[np.isneginf(heights).all(axis=1)]:
@@ -86,7 +95,8 @@ def _best_candidates(problem, num_starts, labels):
             f"{label}: the likelihood of {problem.model!r} cannot be evaluated at any starting "
             f"value. Look for values that are out of all proportion to the others."
         )
-    return points[np.argsort(-heights, axis=1)[:, :num_starts]]
+    best = np.argsort(-heights, axis=1)[:, :num_starts]
+    return np.take_along_axis(candidates, best[..., np.newaxis], axis=1)
 
 
 def _run(problem, starts, series, bar):

@@ -12,6 +12,7 @@ from statespace.models.autoregressive import Autoregressive
 from statespace.models.base import Component, Model
 from statespace.models.custom import Custom
 from statespace.models.cycle import Cycle
+from statespace.models.dynamic_factor import DynamicFactor
 from statespace.models.exponential_smoothing import ExponentialSmoothing
 from statespace.models.irregular import Irregular
 from statespace.models.matern import MaternProcess
@@ -20,6 +21,7 @@ from statespace.models.regression import DynamicRegression, Regression
 from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
 from statespace.models.structural import StructuralModel
 from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, SmoothTrend
+from statespace.models.vector_autoregressive import VectorAutoregressive
 
 __all__ = [
     "ARIMA",
@@ -30,6 +32,7 @@ __all__ = [
     "Custom",
     "Cycle",
     "DampedTrend",
+    "DynamicFactor",
     "DynamicRegression",
     "ExponentialSmoothing",
     "Irregular",
@@ -42,4 +45,5 @@ __all__ = [
     "SmoothTrend",
     "StructuralModel",
     "TrigonometricSeasonal",
+    "VectorAutoregressive",
 ]

@@ -193,6 +193,85 @@ def _stationary_bijector():
     return Stationary()
 
 
+@dataclass(frozen=True)
+class Location(Parameter):
+    """A place on the scale of the data, such as a mean; it may be far from zero."""
+
+    power: int = 1
+
+    @property
+    def default_prior(self):
+        """As good as flat: how far from zero a place is says nothing."""
+        import tensorflow_probability as tfp
+
+        return tfp.distributions.Normal(*(tf.constant(x, tf.float64) for x in (0.0, 1e6)))
+
+
+@dataclass(frozen=True)
+class LowerTriangle(Parameter):
+    """The lower triangle of a matrix with a positive diagonal, row by row: a_11, a_21, a_22, ...
+
+    So it holds what is free of a Cholesky factor, or of loadings with zeros above the diagonal. The
+    free coordinates of the diagonal are its logarithms.
+
+    Args:
+      dims: numbers of rows and columns of the matrix, no more columns than rows.
+    """
+
+    dims: tuple[int, int] = (1, 1)
+    limits: tuple[float, float] = (-20.0, 20.0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "shape", (len(self.places[0]),))
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of each element, from zero."""
+        rows, columns = self.dims
+        return np.tril_indices(rows, m=columns)
+
+    @property
+    def labels(self):
+        """The name with row and column of each element, counting from one."""
+        return tuple(f"{self.name}[{i + 1},{j + 1}]" for i, j in zip(*self.places, strict=True))
+
+    @property
+    def bijector(self):
+        """From free coordinates to elements."""
+        return _triangle_bijector(self.dims)
+
+    def matrix(self, elements) -> tf.Tensor:
+        """The matrix ``[..., *dims]`` with given elements ``[..., p]``, zeros above them."""
+        lower = np.zeros((*self.shape, *self.dims))
+        lower[(np.arange(self.size), *self.places)] = 1.0
+        return tf.tensordot(tf.convert_to_tensor(elements, tf.float64), lower, axes=1)
+
+
+@functools.cache
+def _triangle_bijector(dims):
+    import tensorflow_probability as tfp
+
+    rows, columns = np.tril_indices(dims[0], m=dims[1])
+    diagonal = rows == columns
+
+    class Triangle(tfp.bijectors.Bijector):
+        """The exponential of the diagonal elements, and the others as they are."""
+
+        def __init__(self):
+            super().__init__(forward_min_event_ndims=1, is_constant_jacobian=False)
+
+        def _forward(self, x):
+            return tf.where(diagonal, tf.exp(tf.where(diagonal, x, 0.0)), x)
+
+        def _inverse(self, y):
+            return tf.where(diagonal, tf.math.log(tf.where(diagonal, y, 1.0)), y)
+
+        def _forward_log_det_jacobian(self, x):
+            return tf.reduce_sum(tf.where(diagonal, x, 0.0), axis=-1)
+
+    return Triangle()
+
+
 class Parameterisation:
     """The free coordinates of those parameters of a model that are not fixed, in one vector.
 
