@@ -72,8 +72,7 @@ def _limits(problem):
 def _best_candidates(problem, num_starts, labels):
     """The best of starting values spread evenly over the parameters' ranges, [N, S, p].
 
-    A model that has a guess of its own, ``start(values, units)`` with the values [N, *shape] of all
-    parameters by name, adds that to them.
+    A model that can guess at its parameters from the data adds that to them.
     """
     from scipy.stats import qmc
 
@@ -81,8 +80,8 @@ def _best_candidates(problem, num_starts, labels):
     points = qmc.Sobol(problem.size, scramble=False).random(MOST_CANDIDATES)
     count = len(problem.values)
     candidates = np.tile(low + (high - low) * points, (count, 1, 1))
-    if hasattr(problem.model, "start"):
-        guess = problem.model.start(problem.values, problem.units)
+    guess = problem.model.start(problem.values, problem.units)
+    if guess is not None:
         own = problem.parameterisation.vector(guess, problem.units).numpy()
         own = np.clip(own, *_limits(problem))[:, np.newaxis]
         candidates = np.concatenate([own, candidates], axis=1)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from statespace.models.base import Block, Component, block_diagonal, joined, per_step
 from statespace.models.parameters import (
     InvertibleCoefficients,
-    Parameter,
+    Location,
     Scale,
     StationaryCoefficients,
 )
@@ -96,7 +96,7 @@ class ARIMA(Component):
             InvertibleCoefficients(f"{name}.ma", shape=(q,)),
             StationaryCoefficients(f"{name}.seasonal_ar", shape=(seasonal_p,)),
             InvertibleCoefficients(f"{name}.seasonal_ma", shape=(seasonal_q,)),
-            *((Parameter(f"{name}.mean", power=1),) if self.mean else ()),
+            *((Location(f"{name}.mean"),) if self.mean else ()),
         )
         self.own_parameters = tuple(parameter for parameter in own if parameter.size)
 
@@ -115,6 +115,17 @@ class ARIMA(Component):
             diffuse=np.arange(len(self.state_names)) < before,
             **self._offsets(own, entry),
         )
+
+    def own_start(self, values):
+        """The mean of the differences for the mean."""
+        if not self.mean:
+            return {}
+        for lag in self._lags:
+            values = values[:, lag:] - values[:, :-lag]
+        values = values[..., 0]
+        known = ~np.isnan(values)
+        total = np.sum(values, axis=1, where=known)
+        return {f"{self.name}.mean": total / np.maximum(known.sum(axis=1), 1)}
 
     def _process(self, own):
         """The transition and scale of w, and the scale of its start."""

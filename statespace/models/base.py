@@ -98,6 +98,18 @@ class Model:
         """
         return units_by_power(self.parameters, scale)
 
+    def start(self, values, units) -> dict | None:
+        """A guess at the parameters, from which an optimiser tries to set out as well.
+
+        Args:
+          values: N series, [N, T, m], NaN where missing.
+          units: of the parameters, as of ``units``.
+
+        Returns:
+          Dict from each parameter's name to values [N, *shape]; None for no guess.
+        """
+        return None
+
     def build(
         self, params, *, features=None, times=None, initial_mean=None, initial_variance=None
     ) -> LinearGaussianSSM:
@@ -270,6 +282,10 @@ class Component(Model):
         """The units of its own parameters; as ``units``."""
         return units_by_power(self.own_parameters, scale)
 
+    def own_start(self, values) -> dict:
+        """What the data say at once of its own parameters, dict from name to values [N, *shape]."""
+        return {}
+
     def distinguished(self) -> "Component":
         """This component, named so that it can stand beside others of its kind."""
         return self
@@ -286,6 +302,10 @@ class Component(Model):
     def units(self, scale, feature_scale):
         """The units where this component is the whole model."""
         return self._alone.units(scale, feature_scale)
+
+    def start(self, values, units):
+        """A guess where this component is the whole model."""
+        return self._alone.start(values, units)
 
     @property
     def _alone(self):

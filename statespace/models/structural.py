@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import tensorflow as tf
 
 from statespace.models.base import Block, Component, Model, Steps, block_diagonal, joined
 from statespace.models.irregular import Irregular
@@ -91,6 +92,21 @@ class StructuralModel(Model):
             units |= component.own_units(scale, feature_scale[:, first:last])
             first = last
         return units
+
+    def start(self, values, units):
+        """What the components can tell from the data, and the middle of where the others start."""
+        known = {}
+        for component in self._components:
+            known |= component.own_start(values)
+        if not known:
+            return None
+        count = len(values)
+        guess = {}
+        for parameter in self.parameters:
+            middle = tf.fill(parameter.shape, tf.constant(sum(parameter.start) / 2, tf.float64))
+            value = units[parameter.name] * parameter.bijector.forward(middle)
+            guess[parameter.name] = tf.broadcast_to(value, (count, *parameter.shape))
+        return guess | known
 
     def __add__(self, other):
         if not isinstance(other, Model):

@@ -293,3 +293,15 @@ def test_models_that_make_no_sense(make, message):
 def test_too_few_values_for_the_differences():
     with pytest.raises(ValueError, match=r"at least 16: .* 13 diffuse states and 3 parameters"):
         ARIMA((0, 1, 1), (0, 1, 1, 12)).fit(series()[:15, 0], verbose=0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])
+def test_a_mean_far_from_zero_is_found(offset):
+    generator = np.random.default_rng(4)
+    y = generator.normal(size=150)
+    for i in range(1, 150):
+        y[i] += 0.6 * y[i - 1]
+    result = ARIMA((1, 0, 0), mean=True).fit(y + offset, verbose=0)
+    assert result.converged
+    assert result.params["arima.mean"] - offset == pytest.approx(y.mean(), abs=0.2)
+    assert result.params["arima.ar"][0] == pytest.approx(0.6, abs=0.15)
