@@ -155,25 +155,25 @@ def test_start_solves_the_lyapunov_equation(model):
 
 
 @every_model
-@pytest.mark.parametrize("where", ["anywhere", "zero"])
-def test_gradient_against_central_differences(model, where):
+def test_gradient_against_central_differences(model):
     """At coefficients of zero too, where the covariance of the start is singular."""
     y, parameterisation = series(model.num_observed, True), Parameterisation(model.parameters)
-    free = np.random.default_rng(2).uniform(-0.8, 0.8, parameterisation.size)
-    if where == "zero":
-        free[:] = 0.0
 
     @tf.function(autograph=False)
     def height(free):
         ssm = model.build(parameterisation.values(free, ones(model)))
         return ss.log_likelihood(ssm, y, diffuse_constant=model.diffuse_constant)
 
-    free = tf.constant(free)
-    with tf.GradientTape() as tape:
-        tape.watch(free)
-        value = height(free)
-    [expected] = finite_differences.gradient(lambda x: height(tf.constant(x)), [free], step=1e-4)
-    np.testing.assert_allclose(tape.gradient(value, free), expected, rtol=1e-7, atol=1e-7)
+    anywhere = np.random.default_rng(2).uniform(-0.8, 0.8, parameterisation.size)
+    for free in (anywhere, np.zeros_like(anywhere)):
+        point = tf.constant(free)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            value = height(point)
+        [expected] = finite_differences.gradient(
+            lambda x: height(tf.constant(x)), [free], step=1e-4
+        )
+        np.testing.assert_allclose(tape.gradient(value, point), expected, rtol=1e-7, atol=1e-7)
 
 
 @every_model
