@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.base import Block, Component, block_diagonal, joined, per_step
+from statespace.models.base import Component
+from statespace.models.block import Block, block_diagonal, joined, per_step
 from statespace.models.parameters import (
     InvertibleCoefficients,
     Location,

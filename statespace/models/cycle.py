@@ -5,7 +5,8 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.base import Block, Component, per_step, scaled_columns
+from statespace.models.base import Component
+from statespace.models.block import Block, per_step, scaled_columns
 from statespace.models.parameters import Bounded, Scale
 
 

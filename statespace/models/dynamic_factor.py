@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from statespace.linalg_ops.lq import lq
 from statespace.models.autoregressive import companion
-from statespace.models.base import Block, Model, block_diagonal, joined, per_step
+from statespace.models.base import Model
+from statespace.models.block import Block, block_diagonal, joined, per_step
 from statespace.models.parameters import Location, LowerTriangle, Scale, StationaryCoefficients
 from statespace.models.stationary import stationary_scale
 from statespace.models.vector_autoregressive import (

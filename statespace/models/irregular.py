@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from statespace.models.base import Block, Component, scaled_columns
+from statespace.models.base import Component
+from statespace.models.block import Block, scaled_columns
 from statespace.models.parameters import Scale
 
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.base import Block, Component
+from statespace.models.base import Component
+from statespace.models.block import Block
 from statespace.models.parameters import Scale
 from statespace.sde import discretise, intervals
 

@@ -6,7 +6,8 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.base import Block, Component
+from statespace.models.base import Component
+from statespace.models.block import Block
 from statespace.models.matern import step_lengths
 from statespace.models.parameters import Scale
 

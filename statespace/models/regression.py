@@ -5,7 +5,8 @@ import numbers
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.base import Block, Component, per_step, units_by_power
+from statespace.models.base import Component, units_by_power
+from statespace.models.block import Block, per_step
 from statespace.models.parameters import Parameter, Scale
 
 

@@ -4,7 +4,8 @@ import numbers
 
 import numpy as np
 
-from statespace.models.base import Block, Component, block_diagonal, scaled_columns
+from statespace.models.base import Component
+from statespace.models.block import Block, block_diagonal, scaled_columns
 from statespace.models.parameters import Scale
 
 LONGEST_PERIOD = 2000  # the matrices of the states, one fewer, take 32 MB each

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from statespace.linalg_ops.lq import lq
 from statespace.linalg_ops.products import gemm
-from statespace.models.base import joined
+from statespace.models.block import joined
 
 _DOUBLINGS = 32  # for roots up to 1 - 1e-8, nearer to one than coefficients are let come
 

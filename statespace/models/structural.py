@@ -5,7 +5,8 @@ from collections import Counter
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.base import Block, Component, Model, Steps, block_diagonal, joined
+from statespace.models.base import Component, Model
+from statespace.models.block import Block, Steps, block_diagonal, joined
 from statespace.models.irregular import Irregular
 
 

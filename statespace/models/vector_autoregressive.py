@@ -10,7 +10,8 @@ import tensorflow as tf
 from statespace.linalg_ops.cholesky import cholesky
 from statespace.linalg_ops.least_squares import least_squares
 from statespace.linalg_ops.triangular import triangular_solve
-from statespace.models.base import Block, Model, per_step
+from statespace.models.base import Model
+from statespace.models.block import Block, per_step
 from statespace.models.parameters import Location, LowerTriangle, Parameter, Scale
 from statespace.models.stationary import stationary_scale
 
