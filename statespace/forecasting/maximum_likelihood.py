@@ -52,17 +52,22 @@ def maximise(problem, num_starts, share, labels, bar) -> Estimates:
     free, gradient = found.x[best], found.gradient[best]
     if share:
         free, gradient = _together(problem, free, share, bar)
-    low, high = _limits(problem)
-    gradient = np.where(
-        ((free <= low) & (gradient > 0)) | ((free >= high) & (gradient < 0)), 0.0, gradient
-    )
-    fine = np.abs(gradient).max(axis=1) < _SMALL_GRADIENT
+    fine = _is_small(problem, free, gradient)
     if problem.priors is None and not share:
         free = _to_boundary(problem, free)
     if not share:
         free = _polish(problem, free)
+        _, gradient = problem.objective(free, series)
+        fine |= _is_small(problem, free, gradient / problem.num_observed[:, np.newaxis])
     message = np.where(fine, "", "it was interrupted or ran out of steps").astype(object)
     return Estimates(free, problem.log_likelihood(free, series), fine, message)
+
+
+def _is_small(problem, free, gradient):
+    """Whether a gradient per observation is zero but for directions that are closed, bool [N]."""
+    low, high = problem.parameterisation.each("limits").T
+    closed = (free <= low) | (free >= high)  # where the optimiser would not have stopped inside
+    return (np.where(closed, 0.0, np.abs(gradient)) < _SMALL_GRADIENT).all(axis=1)
 
 
 def _limits(problem):
@@ -153,7 +158,7 @@ def _to_boundary(problem, free):
     series, free = np.arange(len(free)), free.copy()
     height = problem.log_likelihood(free, series)
     order = np.argsort(np.where(can_move, free, np.inf), axis=1)
-    last = max(can_move.sum() - (not problem.fixed), 0)  # something must be random
+    last = can_move.sum() - (can_move.all() and not problem.fixed)  # something must be random
     for column in order[:, :last].T:
         trial = free.copy()
         trial[series, column] = -np.inf

@@ -47,6 +47,8 @@ MODELS = [
     models.ARIMA((2, 0, 0)) + models.Irregular() + models.Regression(1, as_states=False),
     models.ExponentialSmoothing(),
     models.ExponentialSmoothing("add", damped=True, seasonal="add", period=3),
+    models.VectorAutoregressive(2, 2),
+    models.DynamicFactor(1, 1, 3, error_order=1),
     models.Custom(
         damped_walk,
         (
