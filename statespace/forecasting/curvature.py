@@ -6,8 +6,8 @@ import tensorflow as tf
 _STEP = 1e-4  # in free coordinates, where every scale varies on the same scale
 
 
-def informations(problem, free) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient and observed information at one point for each series.
+def informations(problem, free) -> np.ndarray:
+    """Observed information at one point for each series.
 
     The information is minus the Hessian of the log-likelihood (with priors, of the posterior
     density): central differences of the analytic gradient, with an error of about 1e-8 of its
@@ -18,7 +18,7 @@ def informations(problem, free) -> tuple[np.ndarray, np.ndarray]:
       free: [N, p].
 
     Returns:
-      Gradients [N, p] and informations [N, p, p]; NaN where not positive definite.
+      Informations [N, p, p]; NaN where not positive definite.
     """
     count, size = free.shape
     inside = within_limits(problem, free)
@@ -37,7 +37,7 @@ def informations(problem, free) -> tuple[np.ndarray, np.ndarray]:
         smallest = np.linalg.eigvalsh(np.where(finite[:, None, None], information, np.eye(size)))
         finite &= smallest[:, 0] > 0
     information[~finite] = np.nan
-    return np.where(inside, gradients.mean(axis=1), 0.0), information
+    return information
 
 
 def within_limits(problem, free) -> np.ndarray:

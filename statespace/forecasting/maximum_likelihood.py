@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from statespace.forecasting.curvature import informations
+from statespace.forecasting.curvature import informations, within_limits
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.optimise import minimise
 
@@ -176,8 +176,9 @@ def _polish(problem, free):
     parameters half of its digits; the gradient still has all of its own.
     """
     series = np.arange(len(free))
-    gradient, information = informations(problem, free)
-    inside = np.isfinite(free)
+    before, gradient = problem.objective(free, series)
+    information = informations(problem, free)
+    inside = within_limits(problem, free)
     usable = np.isfinite(information).all(axis=(1, 2))
     step = np.zeros_like(free)
     if usable.any():
@@ -187,7 +188,6 @@ def _polish(problem, free):
     low, high = _limits(problem)
     step = np.where(inside & (np.abs(step).max(axis=1) <= _LARGEST_POLISH)[:, np.newaxis], step, 0)
     trial = np.where(inside, np.clip(free + step, low, high), free)
-    before, _ = problem.objective(free, series)
     after, _ = problem.objective(trial, series)
     better = after >= before - _ROUNDING * np.abs(before)
     return np.where(better[:, np.newaxis], trial, free)

@@ -130,7 +130,7 @@ def sample_posterior(problem, layout, method, seed, bar) -> PosteriorResult:
     if problem.size == 0:
         raise InputError(f"method {method!r}: every parameter is fixed; there is nothing to draw.")
     start = maximise(problem, 3, (), layout.labels(), bar)
-    _, information = informations(problem, start.free)
+    information = informations(problem, start.free)
     usable = np.isfinite(information).all(axis=(1, 2), keepdims=True)
     information = np.where(usable, information, np.eye(problem.size))
     # u = mode + root z, with root root' the inverse of the information.

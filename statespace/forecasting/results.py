@@ -418,11 +418,11 @@ class FitResult:
         if free.shape[1] == 0:
             return np.zeros((len(free), 0, 0))
         if information == "hessian":
-            return covariances(self.problem, free, informations(self.problem, free)[1], self.share)
+            return covariances(self.problem, free, informations(self.problem, free), self.share)
         outer = outer_products(self.problem, free)
         if information == "opg":
             return covariances(self.problem, free, outer, self.share)
-        _, observed = informations(self.problem, free)
+        observed = informations(self.problem, free)
         inverse = np.linalg.inv(np.where(np.isfinite(observed), observed, np.eye(free.shape[1])))
         sandwich = np.linalg.inv(inverse @ outer @ inverse)
         sandwich[~np.isfinite(observed).all(axis=(1, 2))] = np.nan

@@ -206,6 +206,6 @@ def test_estimates_that_have_a_closed_form(name):
     """Of which KFAS's have up to six digits."""
     [parameter] = SPECIFICATIONS[name].names
     result, _ = fit(name, SPECIFICATIONS[name].fix)
-    np.testing.assert_allclose(result.params[parameter] ** 2, CLOSED_FORMS[name], rtol=1e-7)
+    np.testing.assert_allclose(result.params[parameter] ** 2, CLOSED_FORMS[name], rtol=1e-9)
     [published] = getattr(kfas, name)["params"]
     np.testing.assert_allclose(published, CLOSED_FORMS[name], rtol=5e-6)
