@@ -34,7 +34,7 @@ def crps_normal(actual, mean, standard_deviation):
         CRPS(F, y) = integral (F(x) - 1{x >= y})^2 dx
                    = sigma (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)),    z = (y - mu) / sigma
 
-    It is in units of the data and equals |y - mu| where sigma is zero.
+    It is in units of the data and equals ``|y - mu|`` where sigma is zero.
 
     Args:
       actual: outcomes y, [..., h].
@@ -62,10 +62,10 @@ def crps_normal(actual, mean, standard_deviation):
 def crps_samples(actual, samples):
     """Mean continuous ranked probability score of the empirical distributions of draws, [...].
 
-        CRPS(F, y) = E|X - y| - E|X - X'| / 2,    X, X' independent, each one of the n draws
+        ``CRPS(F, y) = E|X - y| - E|X - X'| / 2``,    X, X' independent, each one of the n draws
 
     Finitely many draws are taken for the whole distribution, so the score of a distribution that
-    was drawn from is too large by E|X - X'| / (2 n) on average.
+    was drawn from is too large by ``E|X - X'| / (2 n)`` on average.
 
     Args:
       actual: outcomes y, [..., h].
@@ -98,7 +98,7 @@ def crps_samples(actual, samples):
 def mase(actual, forecast, training, season=1):
     """Mean absolute scaled error, [...]: in units of the errors that the past would have had.
 
-        mean_h |y_h - f_h| / mean_t |y_t - y_{t - season}|
+        ``mean_h |y_h - f_h| / mean_t |y_t - y_{t - season}|``
 
     The denominator is the mean error of seasonal naive forecasts of the data before. Where it is
     zero or has no value there is no scale, and the result is NaN.
@@ -144,7 +144,7 @@ def nan_mean(values, axis=-1):
 def smape(actual, forecast):
     """Symmetric mean absolute percentage error, in percent from 0 to 200, [...].
 
-        mean_h 200 |y_h - f_h| / (|y_h| + |f_h|)
+        ``mean_h 200 |y_h - f_h| / (|y_h| + |f_h|)``
 
     A zero forecast as zero counts as no error.
 
@@ -167,7 +167,7 @@ def smape(actual, forecast):
 def weighted_quantile_loss(actual, quantiles, levels, axis=None):
     """Weighted quantile loss WQL, the mean over the levels q of
 
-        2 sum_t (q - 1{y_t < f_t}) (y_t - f_t) / sum_t |y_t|
+        ``2 sum_t (q - 1{y_t < f_t}) (y_t - f_t) / sum_t |y_t|``
 
     with the quantile forecasts f of that level. The sums are over all series and steps, so large
     series count for more, as in GluonTS and in the published results of Chronos.

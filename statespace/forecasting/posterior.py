@@ -101,7 +101,7 @@ class PosteriorResult(FitResult):
         return replace(super().__getitem__(key), draws=draws)
 
     def at(self, params) -> FitResult:
-        """The ordinary result at given parameter values, dict of [N, *shape]."""
+        """The ordinary result at given parameter values, dict of ``[N, *shape]``."""
         problem = replace(
             self.problem, parameterisation=Parameterisation(()), fixed=params, priors=None
         )

@@ -68,7 +68,7 @@ class Model:
           feature_scale: spread of their features, [N, K].
 
         Returns:
-          Dict from name to an array [N, *shape], or one that broadcasts with that.
+          Dict from name to an array ``[N, *shape]``, or one that broadcasts with that.
         """
         return units_by_power(self.parameters, scale)
 
@@ -80,7 +80,7 @@ class Model:
           units: of the parameters, as of ``units``.
 
         Returns:
-          Dict from each parameter's name to values [N, *shape]; None for no guess.
+          Dict from each parameter's name to values ``[N, *shape]``; None for no guess.
         """
         return None
 
@@ -257,7 +257,7 @@ class Component(Model):
         return units_by_power(self.own_parameters, scale)
 
     def own_start(self, values) -> dict:
-        """What the data say at once of its own parameters, dict from name to values [N, *shape]."""
+        """What the data say at once of its own parameters: dict to values ``[N, *shape]``."""
         return {}
 
     def distinguished(self) -> "Component":

@@ -14,10 +14,11 @@ from statespace.sde import discretise, intervals
 class MaternProcess(Component):
     """A stationary Gaussian process with a Matérn covariance of half-integer order.
 
-    With r = sqrt(2 nu) |t - s| / length_scale the covariance of two times is scale^2 exp(-r) times
-    1, 1 + r or 1 + r + r^2 / 3, for nu = 1/2 (Ornstein-Uhlenbeck), 3/2 and 5/2. The states are the
-    process and its first nu - 1/2 derivatives, which follow a linear stochastic differential
-    equation; its discretisation is exact, so the times may be as irregular as they like.
+    With ``r = sqrt(2 nu) |t - s| / length_scale`` the covariance of two times is scale^2 exp(-r)
+    times 1, 1 + r or 1 + r + r^2 / 3, for nu = 1/2 (Ornstein-Uhlenbeck), 3/2 and 5/2. The states
+    are the process and its first nu - 1/2 derivatives, which follow a linear stochastic
+    differential equation; its discretisation is exact, so the times may be as irregular as they
+    like.
 
     Args:
       nu: 0.5, 1.5 or 2.5; the process has nu - 1/2 derivatives.

@@ -45,11 +45,8 @@ class StructuralModel(Model):
         [self.num_observed] = observed
         if not any(isinstance(c, Irregular) or c.explains_noise for c in components):
             components = (Irregular(), *components)
-        kinds = Counter(map(type, components))
         names = Counter(component.name for component in components)
-        self._components = tuple(
-            c.distinguished() if kinds[type(c)] > 1 and names[c.name] > 1 else c for c in components
-        )
+        self._components = tuple(c.distinguished() if names[c.name] > 1 else c for c in components)
         _check_distinct(self._components)
         self.parameters = tuple(p for c in self._components for p in c.own_parameters)
         self.state_names = tuple(name for c in self._components for name in c.state_names)

@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 
 import statespace as ss
-from statespace.models import LocalLevel, LocalLinearTrend, Seasonal, StructuralModel
+from statespace.models import (
+    LocalLevel,
+    LocalLinearTrend,
+    Seasonal,
+    StructuralModel,
+    TrigonometricSeasonal,
+)
 
 MODELS = [
     LocalLevel(),
@@ -134,3 +140,10 @@ def test_matrices_of_trend_plus_seasonal():
     np.testing.assert_array_equal(
         ssm.initial_scale @ tf.transpose(ssm.initial_scale), 25 * np.eye(4)
     )
+
+
+def test_seasonal_terms_of_two_kinds_are_told_apart_by_their_periods():
+    model = LocalLevel() + Seasonal(7) + TrigonometricSeasonal(365.25, 3)
+    assert list(model.component_states()) == ["level", "seasonal_7", "seasonal_365.25"]
+    with pytest.raises(ValueError, match="no data could tell them apart"):
+        Seasonal(7) + TrigonometricSeasonal(7, 3)
