@@ -30,9 +30,9 @@ def psd_cholesky(a, *, on_failure="nan", return_info=False):
     a_jj of zero, or if pivot and column cannot belong to a semidefinite matrix and are no larger
     than what rounding of A can have brought there: for the pivot, 4 n eps (sqrt(a_jj) +
     sum_k abs(w_k) sqrt(a_kk))^2, where w expresses row j by the rows before it, but no more than
-    eps^(1/3) a_jj. If they are larger, the matrix is refused. So where leading rows are nearly dependent, what is
-    lost may be far above eps times the size of A. Prefer float64, or ``lq`` of a square root of A,
-    for matrices whose rank is not plain to see.
+    eps^(1/3) a_jj. If they are larger, the matrix is refused. So where leading rows are nearly
+    dependent, what is lost may be far above eps times the size of A. Prefer float64, or ``lq`` of a
+    square root of A, for matrices whose rank is not plain to see.
 
     The gradient is that of ``cholesky`` where A is positive definite. L is not differentiable at a
     singular A; there the gradient is finite, and exact along directions in which the rank and the
