@@ -93,8 +93,13 @@ def test_batched_values_give_one_model_each(model):
         np.testing.assert_allclose(together[i], alone, rtol=1e-10)
 
 
-@pytest.mark.parametrize("start", [{}, {"initial_variance": 10.0}], ids=["diffuse", "proper"])
-@pytest.mark.parametrize("model", MODELS, ids=repr)
+STARTS = [(model, {}) for model in MODELS] + [
+    (model, {"initial_variance": 10.0})  # in place of a diffuse start
+    for model in (models.LocalLinearTrend(), models.LocalLevel() + models.Seasonal(2))
+]
+
+
+@pytest.mark.parametrize(("model", "start"), STARTS, ids=repr)
 def test_gradient_against_central_differences(model, start):
     y, known = data(model)
     parameterisation, step = Parameterisation(model.parameters), 1e-5
