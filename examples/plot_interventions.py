@@ -94,8 +94,8 @@ low, high = (100 * np.expm1(effect + side * 1.96 * error) for side in (-1, 1))
 print(f"a change of {100 * np.expm1(effect):.0f} %, between {low:.0f} % and {high:.0f} %")
 
 # %%
-# Published analyses with models of this kind, from Harvey and Durbin (1986) on, put the fall at
-# about 18 to 24 %. A ten per cent higher price of petrol goes with 2.6 % fewer casualties.
+# Harvey and Durbin (1986) first studied the law with a model of this kind. A ten per cent higher
+# price of petrol goes with 2.6 % fewer casualties.
 #
 # The components, with the law's step in a panel of its own:
 
