@@ -20,18 +20,10 @@ def informations(problem, free) -> np.ndarray:
     Returns:
       Informations [N, p, p]; NaN where not positive definite.
     """
-    count, size = free.shape
-    inside = within_limits(problem, free)
-    centre = _off_boundary(problem, free)
-    steps = _STEP * np.concatenate([np.eye(size), -np.eye(size)])
-    points = (centre[:, np.newaxis] + steps).reshape(-1, size)
-    _, gradients = problem.objective(points, np.repeat(np.arange(count), 2 * size))
-    gradients = gradients.reshape(count, 2 * size, size)
-    forward, backward = np.split(gradients, 2, axis=1)
-    hessian = (forward - backward) / (2 * _STEP)
+    size = free.shape[1]
+    hessian = _differences(problem, free, lambda *points: problem.objective(*points)[1])
     information = -(hessian + np.swapaxes(hessian, 1, 2)) / 2
-    both = inside[:, :, np.newaxis] & inside[:, np.newaxis, :]
-    information = np.where(both, information, np.eye(size))
+    information = np.where(_both_inside(problem, free), information, np.eye(size))
     finite = np.isfinite(information).all(axis=(1, 2))
     if size:
         smallest = np.linalg.eigvalsh(np.where(finite[:, None, None], information, np.eye(size)))
@@ -50,10 +42,23 @@ def within_limits(problem, free) -> np.ndarray:
     return (free > low + _STEP) & (free < high - _STEP)
 
 
-def _off_boundary(problem, free):
-    """The points, with scales of zero next to it: at zero the gradient is not a number."""
+def _both_inside(problem, free):
+    """Which pairs of coordinates are inside their ranges, bool [N, p, p]."""
+    inside = within_limits(problem, free)
+    return inside[:, :, np.newaxis] & inside[:, np.newaxis, :]
+
+
+def _differences(problem, free, function):
+    """Central differences of a function of points and their series, [N, p, ...]."""
+    count, size = free.shape
+    # At a scale of zero the gradient is not a number; next to it the likelihood is flat.
     lowest = problem.parameterisation.each("limits")[:, 0]
-    return np.where(np.isneginf(free), lowest, free)
+    centre = np.where(np.isneginf(free), lowest, free)
+    steps = _STEP * np.concatenate([np.eye(size), -np.eye(size)])
+    points = (centre[:, np.newaxis] + steps).reshape(-1, size)
+    values = function(points, np.repeat(np.arange(count), 2 * size))
+    forward, backward = np.split(values.reshape(count, 2 * size, -1), 2, axis=1)
+    return (forward - backward) / (2 * _STEP)
 
 
 def outer_products(problem, free) -> np.ndarray:
@@ -65,17 +70,9 @@ def outer_products(problem, free) -> np.ndarray:
       Berndt, E., Hall, B., Hall, R. and Hausman, J. (1974). Estimation and inference in nonlinear
       structural models. Annals of Economic and Social Measurement 3(4), 653-665.
     """
-    count, size = free.shape
-    inside = within_limits(problem, free)
-    centre = _off_boundary(problem, free)
-    steps = _STEP * np.concatenate([np.eye(size), -np.eye(size)])
-    points = (centre[:, np.newaxis] + steps).reshape(-1, size)
-    heights = problem.per_step(points, np.repeat(np.arange(count), 2 * size))
-    forward, backward = np.split(heights.reshape(count, 2 * size, -1), 2, axis=1)
-    scores = (forward - backward) / (2 * _STEP)  # [N, p, T]
+    scores = _differences(problem, free, problem.per_step)  # [N, p, T]
     information = scores @ np.swapaxes(scores, 1, 2)
-    both = inside[:, :, np.newaxis] & inside[:, np.newaxis, :]
-    return np.where(both, information, np.eye(size))
+    return np.where(_both_inside(problem, free), information, np.eye(free.shape[1]))
 
 
 def covariances(problem, free, information, share=()) -> np.ndarray:
@@ -91,9 +88,7 @@ def covariances(problem, free, information, share=()) -> np.ndarray:
     covariance = _joint(information, common) if common.any() else _inverse(information)
     slopes = _slopes(problem, free)
     covariance = slopes @ covariance @ np.swapaxes(slopes, 1, 2)
-    inside = within_limits(problem, free)
-    both = inside[:, :, np.newaxis] & inside[:, np.newaxis, :]
-    return np.where(both, covariance, np.nan)
+    return np.where(_both_inside(problem, free), covariance, np.nan)
 
 
 def _inverse(matrices):

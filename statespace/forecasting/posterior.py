@@ -1,6 +1,7 @@
 """Bayesian fits: draws of the parameters by Hamiltonian Monte Carlo or a variational Gaussian."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class PosteriorResult(FitResult):
     draws: Any = None
     chains: int = 1
 
-    @property
+    @cached_property
     def _params(self):
         return {name: values.mean(axis=0) for name, values in self.draws.items()}
 
@@ -67,10 +68,8 @@ class PosteriorResult(FitResult):
         """
         reduction = {}
         for name, values in self.draws.items():
-            halves = values.reshape(2 * self.chains, -1, *values.shape[1:])
-            within = halves.var(axis=1, ddof=1).mean(axis=0)
-            between = halves.mean(axis=1).var(axis=0, ddof=1)
-            length = halves.shape[1]
+            within, between = _variances(values, self.chains)
+            length = len(values) // (2 * self.chains)
             with np.errstate(invalid="ignore", divide="ignore"):
                 ratio = np.sqrt((length - 1) / length + between / within)
             reduction[name] = self.layout.per_series(np.where(within > 0, ratio, 1.0))
@@ -158,6 +157,12 @@ def _values(problem, free):
     return {p.name: (draws | fixed)[p.name] for p in problem.model.parameters}
 
 
+def _variances(draws, chains):
+    """Variances within and between the halves of the chains of draws [S, ...]."""
+    halves = draws.reshape(2 * chains, -1, *draws.shape[1:])
+    return halves.var(axis=1, ddof=1).mean(axis=0), halves.mean(axis=1).var(axis=0, ddof=1)
+
+
 def _hmc(problem, mode, root, seed, bar):
     import tensorflow_probability as tfp
 
@@ -196,9 +201,7 @@ def _hmc(problem, mode, root, seed, bar):
     z = run(tf.constant(start)).numpy().reshape(NUM_DRAWS, NUM_CHAINS, count, size)
     z = np.swapaxes(z, 0, 1).reshape(-1, count, size)
     bar.to(1.0)
-    halves = z.reshape(2 * NUM_CHAINS, -1, count, size)
-    between = halves.mean(axis=1).var(axis=0, ddof=1)
-    within = halves.var(axis=1, ddof=1).mean(axis=0)
+    within, between = _variances(z, NUM_CHAINS)
     settled = (between < 0.1 * within).all(axis=-1)  # R-hat below about 1.05
     return mode + np.einsum("nij,snj->sni", root, z), settled, NUM_CHAINS
 

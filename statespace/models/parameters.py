@@ -303,26 +303,18 @@ class Parameterisation:
         Returns:
           Dict from name to tensor ``[..., *shape]``.
         """
-        values, position = {}, 0
-        for parameter in self.free:
-            coordinates = free[..., position : position + parameter.size]
-            position += parameter.size
-            event = tf.constant(parameter.shape, tf.int32)
-            shape = tf.concat([tf.shape(free)[:-1], event], axis=0)
-            coordinates = tf.reshape(coordinates, shape)
-            value = parameter.bijector.forward(coordinates)
-            values[parameter.name] = units[parameter.name] * value
-        return values
+        return {
+            parameter.name: units[parameter.name] * parameter.bijector.forward(coordinates)
+            for parameter, coordinates in self._coordinates(free)
+        }
 
     def vector(self, values, units) -> tf.Tensor:
         """The inverse of ``values``: free coordinates ``[..., p]``."""
-        columns = []
+        free = {}
         for parameter in self.free:
             value = tf.convert_to_tensor(values[parameter.name], tf.float64)
-            free = parameter.bijector.inverse(value / units[parameter.name])
-            batch = tf.shape(free)[: free.shape.rank - len(parameter.shape)]
-            columns.append(tf.reshape(free, tf.concat([batch, [parameter.size]], axis=0)))
-        return tf.concat(columns, axis=-1)
+            free[parameter.name] = parameter.bijector.inverse(value / units[parameter.name])
+        return self.flat(free)
 
     def flat(self, values) -> tf.Tensor:
         """The values themselves in the order of the coordinates, ``[..., p]``."""
@@ -344,22 +336,26 @@ class Parameterisation:
           jacobian: whether the density is to be one over free coordinates throughout, as a sampler
             needs it, or one over the values for which a prior is given, whose mode is sought.
         """
-        total, position = tf.zeros(tf.shape(free)[:-1], free.dtype), 0
-        for parameter in self.free:
-            u = free[..., position : position + parameter.size]
-            position += parameter.size
+        total = tf.zeros(tf.shape(free)[:-1], free.dtype)
+        for parameter, coordinates in self._coordinates(free):
             if parameter.name not in priors:
-                total += tf.reduce_sum(parameter.default_prior.log_prob(u), axis=-1)
-                continue
-            prior = priors[parameter.name]
-            density = prior.log_prob(tf.cast(values[parameter.name], prior.dtype))
+                prior, place = parameter.default_prior, coordinates
+            else:
+                prior, place = priors[parameter.name], values[parameter.name]
+            density = prior.log_prob(tf.cast(place, prior.dtype))
             axes = list(range(free.shape.rank - 1, density.shape.rank))
             total += tf.cast(tf.reduce_sum(density, axis=axes), free.dtype)
-            if jacobian:
-                rank = len(parameter.shape)
-                shape = tf.concat([tf.shape(u)[:-1], tf.constant(parameter.shape, tf.int32)], 0)
-                log_det = parameter.bijector.forward_log_det_jacobian(
-                    tf.reshape(u, shape), event_ndims=rank
+            if jacobian and parameter.name in priors:
+                total += parameter.bijector.forward_log_det_jacobian(
+                    coordinates, event_ndims=len(parameter.shape)
                 )
-                total += log_det
         return total
+
+    def _coordinates(self, free):
+        """Pairs of each parameter and its part of ``[..., p]``, in its shape ``[..., *shape]``."""
+        position = 0
+        for parameter in self.free:
+            own = free[..., position : position + parameter.size]
+            position += parameter.size
+            event = tf.constant(parameter.shape, tf.int32)
+            yield parameter, tf.reshape(own, tf.concat([tf.shape(free)[:-1], event], axis=0))
