@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from oracles import finite_differences
+from oracles.parameter_values import random_values, unit_values
 from statsmodels.tsa.statespace.sarimax import SARIMAX
 
 import statespace as ss
@@ -34,17 +35,6 @@ def series(num_missing=0, seed=3):
     y = generator.normal(0.3, 1.0, (T, 1)).cumsum(axis=0)
     y[generator.choice(np.arange(1, T), num_missing, replace=False)] = np.nan
     return y
-
-
-def point(model, shape=(), seed=0):
-    """Values at random free coordinates."""
-    parameterisation = Parameterisation(model.parameters)
-    free = np.random.default_rng(seed).uniform(-0.8, 0.8, (*shape, parameterisation.size))
-    return {name: v.numpy() for name, v in parameterisation.values(free, units(model)).items()}
-
-
-def units(model):
-    return {p.name: 1.0 for p in model.parameters}
 
 
 def num_differences(model):
@@ -78,7 +68,7 @@ def their_params(model, params):
 
 @every_spec
 def test_log_likelihood_is_that_of_statsmodels_for_the_differenced_series(model):
-    params, y = point(model), series()
+    params, y = random_values(model), series()
     theirs = sarimax(model, y, simple_differencing=True)
     theirs.ssm.tolerance = 0.0  # or its filter takes covariances for settled too soon
     expected = theirs.loglike(their_params(model, params))
@@ -87,7 +77,7 @@ def test_log_likelihood_is_that_of_statsmodels_for_the_differenced_series(model)
 
 @every_spec
 def test_log_likelihood_is_that_of_statsmodels_with_missing_values(model):
-    params, y = point(model, seed=1), series(num_missing=6)
+    params, y = random_values(model, seed=1), series(num_missing=6)
     theirs = sarimax(model, y, use_exact_diffuse=True)
     theirs.ssm.tolerance = 0.0
     constant = 0.5 * np.log(2 * np.pi) * num_differences(model)
@@ -100,7 +90,7 @@ def test_log_likelihood_is_that_of_the_stationary_model_for_differences(model):
     (p, d, q), seasonal = model.order, model.seasonal_order
     stationary_seasonal = seasonal and (seasonal[0], 0, seasonal[2], seasonal[3])
     stationary = ARIMA((p, 0, q), stationary_seasonal, mean=model.mean)
-    params, y = point(model), series()
+    params, y = random_values(model), series()
     differences = np.diff(y, d, axis=0)
     for _ in range(seasonal[1] if seasonal else 0):
         differences = differences[seasonal[3] :] - differences[: -seasonal[3]]
@@ -119,7 +109,7 @@ def test_gradient_against_central_differences(model, where):
 
     @tf.function(autograph=False)
     def height(free):
-        ssm = model.build(parameterisation.values(free, units(model)))
+        ssm = model.build(parameterisation.values(free, unit_values(model)))
         return ss.log_likelihood(ssm, y, diffuse_constant="exclude")
 
     point = tf.constant(free)
@@ -132,7 +122,7 @@ def test_gradient_against_central_differences(model, where):
 
 @every_spec
 def test_batched_values_give_one_model_each(model):
-    params, y = point(model, (2, 3)), series(num_missing=4)
+    params, y = random_values(model, (2, 3)), series(num_missing=4)
     together = log_likelihood(model, params, y)
     assert together.shape == (2, 3)
     for i in np.ndindex(2, 3):
@@ -144,13 +134,14 @@ def test_batched_values_give_one_model_each(model):
 def test_free_coordinates_come_back_from_the_values(model):
     parameterisation = Parameterisation(model.parameters)
     free = np.random.default_rng(0).uniform(-1, 1, (3, parameterisation.size))
-    values = parameterisation.values(tf.constant(free), units(model))
-    np.testing.assert_allclose(parameterisation.vector(values, units(model)), free, atol=1e-12)
+    values = parameterisation.values(tf.constant(free), unit_values(model))
+    again = parameterisation.vector(values, unit_values(model))
+    np.testing.assert_allclose(again, free, atol=1e-12)
 
 
 @pytest.mark.parametrize("model", [SPECS[2], SPECS[4], SPECS[7], SPECS[8]], ids=repr)
 def test_forecasts_are_those_of_statsmodels(model):
-    params, y = point(model), series(num_missing=3)
+    params, y = random_values(model), series(num_missing=3)
     ours = ss.forecast(model.build(params), y, 9)
     theirs = sarimax(model, y, use_exact_diffuse=True)
     theirs.ssm.tolerance = 0.0
@@ -166,13 +157,13 @@ def test_regression_with_arima_errors_and_measurement_error():
     model = errors + Regression(2, as_states=False) + Irregular()
     assert model.diffuse_constant == "exclude"
     features, y = np.random.default_rng(5).normal(size=(T, 2)), series(num_missing=5)
-    params = point(errors) | {
+    params = random_values(errors) | {
         "regression.coefficients": np.array([0.7, -1.3]),
         "irregular.scale": 0.6,
     }
     theirs = sarimax(errors, y, exog=features, measurement_error=True, use_exact_diffuse=True)
     theirs.ssm.tolerance = 0.0
-    process = their_params(errors, point(errors))
+    process = their_params(errors, random_values(errors))
     values = np.concatenate(
         [params["regression.coefficients"], process[:-1], [0.6**2], process[-1:]]
     )
@@ -205,7 +196,7 @@ def test_a_noisy_random_walk_is_the_local_level_model():
 def test_a_vague_start_tends_to_the_diffuse_one():
     """With variance v the density of the d first values lacks a factor of sqrt(v) each."""
     model, y, variance = ARIMA((1, 1, 0), (0, 1, 1, 3)), series(), 1e8
-    params = point(model)
+    params = random_values(model)
     vague = ss.log_likelihood(model.build(params, initial_variance=variance), y)
     missing = 0.5 * np.log(2 * np.pi * variance) * num_differences(model)
     np.testing.assert_allclose(vague + missing, log_likelihood(model, params, y), atol=1e-4)

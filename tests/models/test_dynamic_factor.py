@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from oracles import finite_differences
+from oracles.parameter_values import random_values, unit_values
 from scipy.linalg import solve_discrete_lyapunov
 from statsmodels.tsa.statespace.dynamic_factor import DynamicFactor as Theirs
 
@@ -35,17 +36,6 @@ def series(model, gaps=False, seed=1):
         y[[3, 11], 0] = np.nan
         y[17:19] = np.nan
     return y
-
-
-def point(model, shape=(), seed=0):
-    """Values at random free coordinates."""
-    parameterisation = Parameterisation(model.parameters)
-    free = np.random.default_rng(seed).uniform(-0.8, 0.8, (*shape, parameterisation.size))
-    return {name: v.numpy() for name, v in parameterisation.values(free, ones(model)).items()}
-
-
-def ones(model):
-    return {p.name: 1.0 for p in model.parameters}
 
 
 def log_likelihood(model, params, y):
@@ -87,7 +77,7 @@ def same_as_ours(model, y, params):
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @every_model
 def test_log_likelihood_is_that_of_statsmodels(model, gaps):
-    params, y = point(model), series(model, gaps)
+    params, y = random_values(model), series(model, gaps)
     theirs, their_params = same_as_ours(model, y, params)
     expected = theirs.loglike(their_params)
     np.testing.assert_allclose(log_likelihood(model, params, y), expected, rtol=0, atol=1e-8)
@@ -95,7 +85,7 @@ def test_log_likelihood_is_that_of_statsmodels(model, gaps):
 
 @every_model
 def test_forecast_and_factors_are_those_of_statsmodels(model):
-    params, y = point(model), series(model, gaps=True)
+    params, y = random_values(model), series(model, gaps=True)
     result = model.fit(y, fix=params, verbose=0)
     theirs, their_params = same_as_ours(model, y, params)
     theirs = theirs.smooth(their_params)
@@ -114,7 +104,7 @@ def test_any_loadings_can_be_turned_into_ours():
     """The restrictions on the loadings cost nothing: any others have a rotation that keeps them."""
     generator, model = np.random.default_rng(5), DynamicFactor(2, 1, 4)
     matrix, coefficients = generator.normal(size=(4, 2)), np.array([[[0.5, 0.3], [-0.4, 0.2]]])
-    params, y = point(model), series(model)
+    params, y = random_values(model), series(model)
     theirs, their_params = statsmodels_(model, y, matrix, coefficients, params)
     rotation, triangle = np.linalg.qr(matrix[:2].T)
     rotation *= np.sign(np.diag(triangle))
@@ -128,7 +118,7 @@ def test_any_loadings_can_be_turned_into_ours():
 
 @every_model
 def test_start_solves_the_lyapunov_equation(model):
-    ssm = model.build(point(model))
+    ssm = model.build(random_values(model))
     scale, start = ssm.transition_scale.numpy(), ssm.initial_scale.numpy()
     expected = solve_discrete_lyapunov(ssm.transition_matrix.numpy(), scale @ scale.T)
     np.testing.assert_allclose(start @ start.T, expected, rtol=1e-9, atol=1e-11)
@@ -141,7 +131,7 @@ def test_gradient_against_central_differences(model):
 
     @tf.function(autograph=False)
     def height(free):
-        return ss.log_likelihood(model.build(parameterisation.values(free, ones(model))), y)
+        return ss.log_likelihood(model.build(parameterisation.values(free, unit_values(model))), y)
 
     anywhere = np.random.default_rng(2).uniform(-0.8, 0.8, parameterisation.size)
     for free in (anywhere, np.zeros_like(anywhere)):
@@ -157,7 +147,7 @@ def test_gradient_against_central_differences(model):
 
 @every_model
 def test_batched_values_give_one_model_each(model):
-    params, y = point(model, (2, 3)), series(model, gaps=True)
+    params, y = random_values(model, (2, 3)), series(model, gaps=True)
     together = log_likelihood(model, params, y)
     assert together.shape == (2, 3)
     for i in np.ndindex(2, 3):
@@ -228,7 +218,7 @@ def test_components_add_up_to_the_data(error_order):
     frame = pd.DataFrame(simulated(100)[0], index, list("abcde"))
     frame.iloc[7, 2] = np.nan
     model = DynamicFactor(2, 1, 5, error_order=error_order)
-    result = model.fit(frame, fix=point(model), verbose=0)
+    result = model.fit(frame, fix=random_values(model), verbose=0)
     parts = result.components().mean
     names = ("factor_1", "factor_2", "offset", "irregular", *(("error",) if error_order else ()))
     assert len(parts.columns) == 5 * len(names)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from external.published import table
 from oracles import finite_differences
+from oracles.parameter_values import random_values, unit_values
 from scipy.optimize import minimize
 from scipy.special import expit
 from statsmodels.tsa.statespace.exponential_smoothing import ExponentialSmoothing as Statsmodels
@@ -34,17 +35,6 @@ def series(num_missing=0, seed=3):
     y = generator.normal(0.3, 1.0, (T, 1)).cumsum(axis=0)
     y[generator.choice(np.arange(10, T), num_missing, replace=False)] = np.nan
     return y
-
-
-def point(model, shape=(), seed=0):
-    """Values at random free coordinates."""
-    parameterisation = Parameterisation(model.parameters)
-    free = np.random.default_rng(seed).uniform(-1.5, 1.5, (*shape, parameterisation.size))
-    return {name: v.numpy() for name, v in parameterisation.values(free, units(model)).items()}
-
-
-def units(model):
-    return {p.name: 1.0 for p in model.parameters}
 
 
 def textbook(params):
@@ -113,14 +103,14 @@ def diffuse_log_likelihood(model, params, y):
 
 @every_spec
 def test_diffuse_log_likelihood_is_that_of_the_recursions(model):
-    params, y = point(model), series()
+    params, y = random_values(model, bound=1.5), series()
     value = ss.log_likelihood(model.build(params), y)
     np.testing.assert_allclose(value, diffuse_log_likelihood(model, params, y), rtol=1e-10)
 
 
 @every_spec
 def test_log_likelihood_from_a_known_start_is_that_of_statsmodels(model):
-    params, y = point(model, seed=1), series(num_missing=4)
+    params, y = random_values(model, seed=1, bound=1.5), series(num_missing=4)
     alpha, beta, gamma, phi = textbook(params)
     effects = np.random.default_rng(0).normal(size=model.period)
     effects -= effects.mean()
@@ -221,7 +211,7 @@ def test_fit_finds_the_optimum_of_the_recursions_likelihood():
 @every_spec
 def test_normalisation_changes_no_error(model):
     """From the smoothed start, the recursions without it give the same errors."""
-    params, y = point(model), series()
+    params, y = random_values(model, bound=1.5), series()
     smoothed = ss.kalman_smoother(model.build(params), y).smoothed_mean.numpy()
     level, *rest, _ = smoothed[0]
     slope = rest.pop(0) if model.trend else 0.0
@@ -236,7 +226,7 @@ def test_gradient_against_central_differences(model):
 
     @tf.function(autograph=False)
     def height(free):
-        return ss.log_likelihood(model.build(parameterisation.values(free, units(model))), y)
+        return ss.log_likelihood(model.build(parameterisation.values(free, unit_values(model))), y)
 
     where = tf.constant(free)
     with tf.GradientTape() as tape:
@@ -248,7 +238,7 @@ def test_gradient_against_central_differences(model):
 
 @every_spec
 def test_batched_values_give_one_model_each(model):
-    params, y = point(model, (2, 3)), series(num_missing=3)
+    params, y = random_values(model, (2, 3), bound=1.5), series(num_missing=3)
     together = ss.log_likelihood(model.build(params), y)
     assert together.shape == (2, 3)
     for i in np.ndindex(2, 3):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 from oracles import finite_differences
+from oracles.parameter_values import random_values, unit_values
 from scipy.linalg import solve_discrete_lyapunov
 from statsmodels.tsa.statespace.tools import unconstrain_stationary_multivariate
 from statsmodels.tsa.statespace.varmax import VARMAX
@@ -47,17 +48,6 @@ def series(m, gaps=False, seed=1, num_steps=T):
     return y
 
 
-def point(model, shape=(), seed=0):
-    """Values at random free coordinates."""
-    parameterisation = Parameterisation(model.parameters)
-    free = np.random.default_rng(seed).uniform(-0.8, 0.8, (*shape, parameterisation.size))
-    return {name: v.numpy() for name, v in parameterisation.values(free, ones(model)).items()}
-
-
-def ones(model):
-    return {p.name: 1.0 for p in model.parameters}
-
-
 def log_likelihood(model, params, y):
     ssm = model.build(params)
     return ss.log_likelihood(ssm, y, diffuse_constant=model.diffuse_constant).numpy()
@@ -93,7 +83,7 @@ def varmax(model, params, y):
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
 @pytest.mark.parametrize("model", [m for m in STATIONARY if m.num_observed > 1], ids=repr)
 def test_log_likelihood_is_that_of_statsmodels(model, gaps):
-    params, y = point(model), series(model.num_observed, gaps)
+    params, y = random_values(model), series(model.num_observed, gaps)
     theirs, their_params = varmax(model, params, y)
     expected = theirs.loglike(their_params)
     np.testing.assert_allclose(log_likelihood(model, params, y), expected, rtol=0, atol=1e-8)
@@ -101,7 +91,7 @@ def test_log_likelihood_is_that_of_statsmodels(model, gaps):
 
 @pytest.mark.parametrize("model", [m for m in STATIONARY if m.num_observed > 1], ids=repr)
 def test_forecast_is_that_of_statsmodels(model):
-    params, y = point(model), series(model.num_observed, gaps=True)
+    params, y = random_values(model), series(model.num_observed, gaps=True)
     forecast = model.fit(y, fix=params, verbose=0).forecast(5)
     theirs, their_params = varmax(model, params, y)
     expected = theirs.smooth(their_params).get_forecast(5)
@@ -114,7 +104,7 @@ def test_forecast_is_that_of_statsmodels(model):
 def test_likelihood_without_stationarity_is_conditional_on_the_first_observations(mean):
     """Brute force, step by step; also of an explosive process."""
     model = VectorAutoregressive(2, 2, mean=mean, stationary=False)
-    params = point(model)
+    params = random_values(model)
     params["autoregression.coefficients"][0] = [[1.1, 0.2], [-0.1, 0.9]]
     y = series(2)
     around = params["mean"] if mean else np.zeros(2)
@@ -147,7 +137,7 @@ def test_fit_without_stationarity_is_least_squares():
 
 @every_stationary_model
 def test_start_solves_the_lyapunov_equation(model):
-    ssm = model.build(point(model))
+    ssm = model.build(random_values(model))
     scale = ssm.transition_scale.numpy()
     expected = solve_discrete_lyapunov(ssm.transition_matrix.numpy(), scale @ scale.T)
     start = ssm.initial_scale.numpy()
@@ -161,7 +151,7 @@ def test_gradient_against_central_differences(model):
 
     @tf.function(autograph=False)
     def height(free):
-        ssm = model.build(parameterisation.values(free, ones(model)))
+        ssm = model.build(parameterisation.values(free, unit_values(model)))
         return ss.log_likelihood(ssm, y, diffuse_constant=model.diffuse_constant)
 
     anywhere = np.random.default_rng(2).uniform(-0.8, 0.8, parameterisation.size)
@@ -178,7 +168,7 @@ def test_gradient_against_central_differences(model):
 
 @every_model
 def test_batched_values_give_one_model_each(model):
-    params, y = point(model, (2, 3)), series(model.num_observed, gaps=True)
+    params, y = random_values(model, (2, 3)), series(model.num_observed, gaps=True)
     together = log_likelihood(model, params, y)
     assert together.shape == (2, 3)
     for i in np.ndindex(2, 3):
@@ -190,9 +180,9 @@ def test_batched_values_give_one_model_each(model):
 def test_free_coordinates_come_back_from_the_values(model):
     parameterisation = Parameterisation(model.parameters)
     free = np.random.default_rng(0).uniform(-1, 1, (3, parameterisation.size))
-    values = parameterisation.values(tf.constant(free), ones(model))
+    values = parameterisation.values(tf.constant(free), unit_values(model))
     values = {name: value.numpy() for name, value in values.items()}  # no bijector knows these
-    again = parameterisation.vector(values, ones(model))
+    again = parameterisation.vector(values, unit_values(model))
     np.testing.assert_allclose(again, free, rtol=0, atol=1e-8)
 
 
