@@ -1,4 +1,4 @@
-"""The error that tells users what is wrong with their data or request."""
+"""What tells users that something is wrong with their data or request."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The command line prints its message on one line and exits with status 2.
     """
+
+
+class SkippedSeriesWarning(UserWarning):
+    """Some series of a batch could not be used and were left out; the message names them."""

@@ -1,6 +1,8 @@
 """``model.fit``: from data and arguments to a result, whatever the method."""
 
+import functools
 import numbers
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,8 +10,8 @@ import numpy as np
 
 from statespace.forecasting.data import as_batch, as_features, as_times
 from statespace.forecasting.em import expectation_maximisation
-from statespace.forecasting.errors import InputError
-from statespace.forecasting.estimable import check_estimable, feature_scale, scale_for_fitting
+from statespace.forecasting.errors import InputError, SkippedSeriesWarning
+from statespace.forecasting.estimable import feature_scale, scale_for_fitting, why_not_estimable
 from statespace.forecasting.likelihood import Problem
 from statespace.forecasting.maximum_likelihood import MOST_CANDIDATES, maximise
 from statespace.forecasting.progress import progress_bar
@@ -18,6 +20,7 @@ from statespace.models.parameters import Parameterisation
 
 METHODS = ("mle", "map", "em", "hmc", "vi")
 _WITH_PRIORS = ("map", "hmc", "vi")
+_MOST_NAMED = 5  # series in a warning; the rest are counted
 
 
 def fit(
@@ -64,11 +67,14 @@ def fit(
       seed: of the draws of "hmc" and "vi".
 
     Returns:
-      A :class:`statespace.forecasting.results.FitResult`.
+      A :class:`statespace.forecasting.results.FitResult`. Series of a batch that say too little
+      (all missing, constant, too short for the model, ...) are skipped, with a
+      :class:`statespace.forecasting.errors.SkippedSeriesWarning` that names them: their ``message``
+      says why, and their estimates and forecasts are NaN.
 
     Raises:
-      InputError: the data cannot be used (not numbers, infinite, all missing, constant, too few,
-        irregular dates, ...) or an argument makes no sense; it is a ValueError.
+      InputError: the data cannot be used (not numbers, infinite, irregular dates, ...), no series
+        says enough, or an argument makes no sense; it is a ValueError.
 
     References:
       Durbin, J. and Koopman, S. J. (2012). Time Series Analysis by State Space Methods,
@@ -82,44 +88,84 @@ def fit(
     """
     _check_arguments(model, method, fix, share, priors, num_starts)
     values, layout = as_batch(y, model.num_observed)
-    problem = pose(model, values, layout, features, times, fix, share)
+    problem, reasons = pose(model, values, layout, features, times, fix, share)
     if method in _WITH_PRIORS:
         problem = replace(problem, priors=dict(priors or {}))
+    usable = reasons == ""
+    part = problem if usable.all() else problem.selected(usable)
     with progress_bar("Fitting", verbose) as bar:
         if method in ("hmc", "vi"):
-            from statespace.forecasting.posterior import sample_posterior
+            from statespace.forecasting.posterior import PosteriorResult, sample_posterior
 
-            return sample_posterior(problem, layout, method, seed, bar)
-        if method == "em":
-            estimates = expectation_maximisation(problem, bar)
+            estimates, draws, chains = sample_posterior(part, method, num_starts, seed, bar)
+            draws = {name: _among(values, usable) for name, values in draws.items()}
+            kind = functools.partial(PosteriorResult, draws=draws, chains=chains)
+        elif method == "em":
+            kind, estimates = FitResult, expectation_maximisation(part, bar)
         else:
-            estimates = maximise(problem, num_starts, tuple(share), layout.labels(), bar)
-    return FitResult(problem, layout, method, tuple(share), estimates)
+            kind, estimates = FitResult, maximise(part, num_starts, tuple(share), bar)
+    estimates = estimates.among(reasons)
+    _speak_of_skipped(estimates, layout.labels())
+    return kind(problem, layout, method, tuple(share), estimates)
 
 
-def pose(model, values, layout, features=None, times=None, fix=None, share=()) -> Problem:
+def _among(draws, usable):
+    """Draws [S, N, ...] of the usable series among NaN for the others."""
+    whole = np.full((len(draws), len(usable), *draws.shape[2:]), np.nan)
+    whole[:, usable] = draws
+    return whole
+
+
+def pose(model, values, layout, features=None, times=None, fix=None, share=()):
     """Checks data against the model and states what is to be estimated.
 
     Args:
       model, features, times, fix, share: as for ``fit``.
       values: N series, [N, T, m], NaN where missing.
       layout: how they came in.
+
+    Returns:
+      The :class:`statespace.forecasting.likelihood.Problem` of all series; and why the model cannot
+      be estimated from each, in words, empty where it can.
+
+    Raises:
+      InputError: it can be estimated from none of the series, or an argument makes no sense.
     """
-    fix, labels = fix or {}, layout.labels()
+    fix = fix or {}
     features = as_features(features, model, layout, values.shape)
     times = as_times(times, model, values.shape)
     parameterisation = Parameterisation(model.parameters, frozenset(fix))
     fixed = _fixed_values(model, fix, layout, len(values))
     _check_length(model, parameterisation.size, values, layout)
     ssm = _at_start(model, parameterisation, fixed, features, times)
-    check_estimable(model, ssm, values, parameterisation.size, labels)
-    units = model.units(
-        scale_for_fitting(model, values, labels), feature_scale(features, len(values))
-    )
+    reasons = why_not_estimable(model, ssm, values, parameterisation.size)
+    usable = reasons == ""
+    if not usable.any():
+        raise InputError(f"{layout.labels()[0]}: {reasons[0]}")
+    scale = scale_for_fitting(model, np.where(usable[:, np.newaxis, np.newaxis], values, 0.0))
+    scale[~usable] = 1.0
+    units = model.units(scale, feature_scale(features, len(values)))
     for name in share:  # one value for all has one unit
-        unit = np.exp(np.log(units[name]).mean(axis=0, keepdims=True))
+        unit = np.exp(np.log(units[name][usable]).mean(axis=0, keepdims=True))
         units[name] = np.broadcast_to(unit, units[name].shape)
-    return Problem(model, parameterisation, values, units, fixed, features, times)
+    return Problem(model, parameterisation, values, units, fixed, features, times), reasons
+
+
+def _speak_of_skipped(estimates, labels):
+    """Warns of series without estimates; where there is nothing else, raises the error instead."""
+    skipped = np.flatnonzero(np.isnan(estimates.log_likelihood))
+    if len(skipped) == 0:
+        return
+    reasons = [f"{labels[i]}: {estimates.message[i]}" for i in skipped]
+    if len(skipped) == len(labels):
+        raise InputError(reasons[0])
+    more = len(skipped) - _MOST_NAMED
+    warnings.warn(
+        f"{len(skipped)} of {len(labels)} series were skipped, and what the result says of them is "
+        f"NaN.\n" + "\n".join(reasons[:_MOST_NAMED]) + (f"\n... and {more} more" * (more > 0)),
+        SkippedSeriesWarning,
+        stacklevel=4,
+    )
 
 
 def _at_start(model, parameterisation, fixed, features, times):

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from statespace.forecasting.curvature import informations, within_limits
-from statespace.forecasting.errors import InputError
 from statespace.forecasting.optimise import minimise
 
 MOST_CANDIDATES = 32  # starting values that are tried before the optimiser is run from the best
@@ -13,6 +12,10 @@ _SMALL_GRADIENT = 1e-4  # of the log-likelihood per observation, in free coordin
 _LARGEST_POLISH = 1e-2  # a longer Newton step means that the optimiser stopped elsewhere
 _ROUNDING = 1e-13  # relative error of a log-likelihood
 _BOUNDARY_TOLERANCE = 1e-6  # in log-likelihood
+_NOWHERE = (
+    "the likelihood cannot be evaluated at any starting value. Look for values that are out of all "
+    "proportion to the others."
+)
 
 
 class Estimates(NamedTuple):
@@ -23,22 +26,35 @@ class Estimates(NamedTuple):
     converged: np.ndarray  # bool [N]
     message: np.ndarray  # [N], empty where converged
 
+    def among(self, reasons) -> "Estimates":
+        """Estimates of all series, from those of the ones without a reason to skip them.
 
-def maximise(problem, num_starts, share, labels, bar) -> Estimates:
+        Args:
+          reasons: why each of the series was skipped; N of them are empty.
+
+        Returns:
+          NaN for those that were skipped, with the reason for a message.
+        """
+        used = reasons == ""
+        free = np.full((len(used), self.free.shape[1]), np.nan)
+        log_likelihood, converged = np.full(len(used), np.nan), np.zeros(len(used), bool)
+        message = reasons.copy()
+        for whole, part in zip((free, log_likelihood, converged, message), self, strict=True):
+            whole[used] = part
+        return Estimates(free, log_likelihood, converged, message)
+
+
+def maximise(problem, num_starts, share, bar) -> Estimates:
     """Maximises each series' likelihood, or with shared parameters that of all together.
 
     Args:
       problem: a :class:`statespace.forecasting.likelihood.Problem` of N series.
       num_starts: how many starting values the optimiser is run from.
       share: names of parameters with one value for all series.
-      labels: what messages call the series.
       bar: told how far things are.
 
     Returns:
       The :class:`Estimates`.
-
-    Raises:
-      InputError: the likelihood of a series cannot be evaluated at any starting value.
     """
     series = np.arange(len(problem.values))
     if problem.size == 0:
@@ -46,7 +62,12 @@ def maximise(problem, num_starts, share, labels, bar) -> Estimates:
         value = problem.log_likelihood(free, series)
         done = np.ones(len(series), bool)
         return Estimates(free, value, done, np.full(len(series), "", object))
-    starts = _best_candidates(problem, num_starts, labels)
+    starts, usable = _best_candidates(problem, num_starts)
+    if not usable.all():
+        reasons = np.where(usable, "", _NOWHERE).astype(object)
+        part = problem.selected(usable)
+        found = maximise(part, num_starts, share, bar) if usable.any() else _nothing(problem.size)
+        return found.among(reasons)
     found = _run(problem, starts.reshape(-1, problem.size), np.repeat(series, num_starts), bar)
     best = np.argmin(found.value.reshape(-1, num_starts), axis=1) + series * num_starts
     free, gradient = found.x[best], found.gradient[best]
@@ -63,6 +84,10 @@ def maximise(problem, num_starts, share, labels, bar) -> Estimates:
     return Estimates(free, problem.log_likelihood(free, series), fine, message)
 
 
+def _nothing(size):
+    return Estimates(np.empty((0, size)), np.empty(0), np.empty(0, bool), np.empty(0, object))
+
+
 def _is_small(problem, free, gradient):
     """Whether a gradient per observation is zero but for directions that are closed, bool [N]."""
     low, high = problem.parameterisation.each("limits").T
@@ -74,10 +99,13 @@ def _limits(problem):
     return problem.parameterisation.each("limits").T
 
 
-def _best_candidates(problem, num_starts, labels):
-    """The best of starting values spread evenly over the parameters' ranges, [N, S, p].
+def _best_candidates(problem, num_starts):
+    """The best of starting values spread evenly over the parameters' ranges.
 
     A model that can guess at its parameters from the data adds that to them.
+
+    Returns:
+      Starting values [N, S, p], and whether a series' likelihood can be evaluated at any, [N].
     """
     from scipy.stats import qmc
 
@@ -94,13 +122,9 @@ def _best_candidates(problem, num_starts, labels):
         candidates.reshape(-1, problem.size), np.repeat(np.arange(count), candidates.shape[1])
     ).reshape(count, -1)
     heights = np.where(np.isfinite(heights), heights, -np.inf)
-    for label in np.array(labels, object)[np.isneginf(heights).all(axis=1)]:
-        raise InputError(
-            f"{label}: the likelihood of {problem.model!r} cannot be evaluated at any starting "
-            f"value. Look for values that are out of all proportion to the others."
-        )
     best = np.argsort(-heights, axis=1)[:, :num_starts]
-    return np.take_along_axis(candidates, best[..., np.newaxis], axis=1)
+    starts = np.take_along_axis(candidates, best[..., np.newaxis], axis=1)
+    return starts, ~np.isneginf(heights).all(axis=1)
 
 
 def _run(problem, starts, series, bar):

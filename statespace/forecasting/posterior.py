@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from statespace.forecasting.curvature import informations
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.maximum_likelihood import maximise
+from statespace.forecasting.maximum_likelihood import Estimates, maximise
 from statespace.forecasting.mixture import MixtureForecast
 from statespace.forecasting.optimise import minimise
 from statespace.forecasting.results import FitResult
@@ -108,7 +108,7 @@ class PosteriorResult(FitResult):
         return FitResult(problem, self.layout, self.method, (), estimates, self.start)
 
 
-def sample_posterior(problem, layout, method, seed, bar) -> PosteriorResult:
+def sample_posterior(problem, method, num_starts, seed, bar) -> tuple[Estimates, dict, int]:
     """Draws from the posterior: ``"hmc"``, the No-U-Turn sampler, or ``"vi"``.
 
     Both begin with the mode of the posterior density of the free coordinates, u, and work in the
@@ -120,6 +120,17 @@ def sample_posterior(problem, layout, method, seed, bar) -> PosteriorResult:
     any covariance by maximising the evidence lower bound over fixed variates, which makes it an
     ordinary deterministic optimisation, and draws 2000 times from it.
 
+    Args:
+      problem: a :class:`statespace.forecasting.likelihood.Problem` of N series, with priors.
+      method: ``"hmc"`` or ``"vi"``.
+      num_starts: how many starting values the mode is sought from.
+      seed: of the draws.
+      bar: told how far things are.
+
+    Returns:
+      Estimates of the mode, of which ``converged`` says whether the draws have settled; draws of
+      all parameters, dict of [S, N, *shape]; and the number of chains that they are from.
+
     References:
       Hoffman, M. D. and Gelman, A. (2014). The No-U-Turn sampler. JMLR 15, 1593-1623.
       Giordano, R., Ingram, M. and Broderick, T. (2024). Black box variational inference with a
@@ -128,7 +139,7 @@ def sample_posterior(problem, layout, method, seed, bar) -> PosteriorResult:
     problem = replace(problem, jacobian=True)
     if problem.size == 0:
         raise InputError(f"method {method!r}: every parameter is fixed; there is nothing to draw.")
-    start = maximise(problem, 3, (), layout.labels(), bar)
+    start = maximise(problem, num_starts, (), bar)
     information = informations(problem, start.free)
     usable = np.isfinite(information).all(axis=(1, 2), keepdims=True)
     information = np.where(usable, information, np.eye(problem.size))
@@ -137,13 +148,9 @@ def sample_posterior(problem, layout, method, seed, bar) -> PosteriorResult:
     draw = {"hmc": _hmc, "vi": _vi}[method]
     free, fine, chains = draw(problem, start.free, root, seed, bar)
     draws = _values(problem, free)
-    log_likelihood = problem.log_likelihood(start.free, np.arange(len(start.free)))
-    estimates = start._replace(
-        log_likelihood=log_likelihood,
-        converged=fine,
-        message=np.where(fine, "", "the draws have not settled").astype(object),
-    )
-    return PosteriorResult(problem, layout, method, (), estimates, None, draws, chains)
+    message = np.where(fine, "", "the draws have not settled").astype(object)
+    message = np.where(np.isnan(start.log_likelihood), start.message, message)
+    return start._replace(converged=fine, message=message), draws, chains
 
 
 def _values(problem, free):

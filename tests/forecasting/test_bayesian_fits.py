@@ -111,7 +111,7 @@ def test_one_step_of_em_is_what_the_smoother_says():
     y = np.array(NILE, np.float64)
     y[[3, 40, 41]] = np.nan
     values, layout = as_batch(y)
-    problem = pose(LocalLevel(), values, layout)
+    problem, _ = pose(LocalLevel(), values, layout)
     free = np.zeros((1, 2))
     _, score = problem.objective(free, np.zeros(1, int))
     updated = problem.params(free + np.log1p(score / em._counts(problem)) / 2)
