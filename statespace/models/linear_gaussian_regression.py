@@ -1,0 +1,314 @@
+"""Bayesian linear regression as pure functions of tensors: posterior, evidence, predictions.
+
+    y_i = x_i' w + e_i,    e_i ~ N(0, noise_scale_i^2),    w_j ~ N(prior_mean_j, prior_scale_j^2)
+
+With ``A = diag(1 / noise_scale) X diag(prior_scale)`` and ``u`` the weights less their prior mean
+over their prior scale, this is ``A u`` plus standard noise with ``u ~ N(0, I)`` beforehand. All
+follows from one LQ factorisation of A beside an identity; ``A' A``, whose condition number is the
+square of that of A, is never formed.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from statespace.linalg_ops import gemm, lq, sum_log_diag, triangular_solve
+from statespace.linalg_ops.arguments import broadcast_batches, to_matrices, with_rank
+
+_OP = "linear_gaussian_regression"
+
+
+class WeightPosterior(NamedTuple):
+    """The normal distribution of the weights given the data, ``u`` in the scale of the prior.
+
+    One of ``factor`` and ``directions`` is None. With S = diag(scale), the covariance of the
+    weights is S (L L')^-1 S, or S (I - Q_1' Q_1) S where Q_1 has the first D columns of Q.
+    """
+
+    mean: tf.Tensor  # of the weights, [..., D]
+    scale: tf.Tensor  # that of the prior; 1 where it is flat, [..., D]
+    factor: tf.Tensor | None  # L, [..., D, D]
+    directions: tf.Tensor | None  # Q, orthonormal rows, [..., N, D + N]
+    log_evidence: tf.Tensor  # [...]
+    squared_distance: tf.Tensor  # (y - X m)' C^-1 (y - X m), C the covariance of y, [...]
+    log_determinant: tf.Tensor  # of the precision of u; of C over that of the noise, [...]
+
+
+def posterior(x, y, noise_scale, prior_scale, *, prior_mean=0.0, weights=None) -> WeightPosterior:
+    """The distribution of the weights given the data, and the log evidence.
+
+    With N >= D, ``[A' I; y' 0] = [L 0; z' rho] [Q_1 Q_2]`` gives the precision L L' of u, its mean
+    L^-T z and the distance rho^2. With fewer observations than weights, ``[A I] = L Q`` gives the
+    covariance I + A A' = L L' of the observations, and the mean of u in the first D rows of
+    Q' L^-1 y: N^2 D operations, not D^3. Which of the two it is, is decided by static shapes; where
+    they are not known, it is the first, which is right for all.
+
+    Everything is differentiable twice in all arguments, for designs of any rank.
+
+    Args:
+      x: features, ``[..., N, D]``, float32 or float64.
+      y: observations, ``[..., N]``, same dtype.
+      noise_scale: standard deviation of the noise, positive; broadcasts against ``[..., N]``.
+      prior_scale: standard deviations of the weights a priori; broadcasts against ``[..., D]``.
+        Zero fixes a weight at its prior mean. Infinity is a flat prior: it asks for columns of x
+        that the data tell apart, and with N < D it must be known when the graph is built.
+      prior_mean: of the weights; broadcasts against ``[..., D]``.
+      weights: precision of each observation relative to ``noise_scale^-2``, not negative, broadcasts
+        against ``[..., N]``. An observation of weight zero does not exist.
+
+    Returns:
+      A :class:`WeightPosterior`. Under flat priors, the evidence is the integral over those weights
+      (the restricted likelihood).
+
+    Raises:
+      ValueError: a shape or dtype is wrong; names the argument.
+
+    References:
+      Seeger et al., Auto-Differentiating Linear Algebra, arXiv:1710.08717, section 1.
+      Bishop, Pattern Recognition and Machine Learning, 2006, sections 3.3 and 3.5.
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace.models import linear_gaussian_regression as regression
+      >>> x = tf.constant([[1.0], [2.0]], tf.float64)
+      >>> post = regression.posterior(x, tf.constant([1.0, 3.0], tf.float64), 1.0, 10.0)
+      >>> post.mean.numpy().round(4), post.log_evidence.numpy().round(4)
+      (array([1.3972]), np.float64(-5.056))
+    """
+    problem = _whitened(x, y, noise_scale, prior_scale, prior_mean, weights)
+    return (_by_observations if problem.wide else _by_weights)(problem)
+
+
+def log_evidence(x, y, noise_scale, prior_scale, *, prior_mean=0.0, weights=None) -> tf.Tensor:
+    """``posterior(...).log_evidence``, ``[...]``, for less where there are fewer rows than columns.
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace.models import linear_gaussian_regression as regression
+      >>> x, y = tf.constant([[1.0, 2.0]], tf.float64), tf.constant([3.0], tf.float64)
+      >>> print(f"{regression.log_evidence(x, y, 1.0, 1.0):.6f}")  # N(3; 0, 1 + 1 + 4)
+      -2.564818
+    """
+    problem = _whitened(x, y, noise_scale, prior_scale, prior_mean, weights)
+    if not problem.wide:
+        return _by_weights(problem).log_evidence
+    return _evidence_of_observations(problem, lq(problem.array(), mode="l"))[0]
+
+
+def predict(post: WeightPosterior, x) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance of x' w at given features; the noise of an observation is not in it.
+
+    Both forms are sums of squares, so that no variance comes out negative or as what is left of a
+    difference: ``|L^-1 S x|^2``, or the squared distance of [S x; 0] from the rows of Q.
+
+    Args:
+      post: what ``posterior`` gave.
+      x: features, ``[..., M, D]``; batch axes broadcast.
+
+    Returns:
+      Mean and variance, ``[..., M]`` each.
+    """
+    (x,) = to_matrices(_OP, x=x)
+    mean = gemm(x, post.mean[..., tf.newaxis])[..., 0]
+    scaled = tf.linalg.matrix_transpose(x * post.scale[..., tf.newaxis, :])
+    if post.factor is not None:
+        solved = triangular_solve(post.factor, scaled)
+        return mean, tf.reduce_sum(solved**2, axis=-2)
+    return mean, tf.reduce_sum(_off_rows(post.directions, scaled) ** 2, axis=-2)
+
+
+def leave_one_out(post: WeightPosterior, x, y, noise_scale, *, weights=None):
+    """Mean and variance of x_i' w given all observations but the i-th, by ``predict``'s conventions.
+
+    With h_i the part that observation i has in its own fit, mean ``y_i - (y_i - f_i) / (1 - h_i)``
+    and variance ``v_i / (1 - h_i)``. Prior and noise are those of ``post``, which must be of the
+    same data.
+
+    References:
+      Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section 5.4.2.
+    """
+    (x,) = to_matrices(_OP, x=x)
+    y, noise_scale, weights = (
+        _like(name, value, x.dtype)
+        for name, value in (("y", y), ("noise_scale", noise_scale), ("weights", weights))
+    )
+    mean, variance = predict(post, x)
+    precision = noise_scale**-2.0 if weights is None else weights * noise_scale**-2.0
+    left = 1.0 - variance * precision
+    return y - (y - mean) / left, variance / left
+
+
+def weight_covariance(post: WeightPosterior) -> tf.Tensor:
+    """The covariance of the weights, ``[..., D, D]``."""
+    root = weight_root(post)
+    return gemm(root, root, transpose_b=True)
+
+
+def weight_root(post: WeightPosterior) -> tf.Tensor:
+    """K ``[..., D, K]`` with the covariance K K' of the weights: mean + K e, e normal, samples them.
+
+    K = S L^-T, or S times the first D rows of I - Q' Q.
+    """
+    if post.factor is not None:
+        identity = tf.linalg.diag(tf.ones_like(post.scale))
+        root = triangular_solve(post.factor, identity, adjoint=True)
+    else:
+        columns = tf.shape(post.scale)[-1]
+        eye = tf.eye(columns, tf.shape(post.directions)[-1], dtype=post.scale.dtype)
+        root = eye - gemm(post.directions[..., :columns], post.directions, transpose_a=True)
+    return post.scale[..., tf.newaxis] * root
+
+
+class _Whitened(NamedTuple):
+    """The problem with standard noise and a standard prior."""
+
+    a: tf.Tensor  # [..., N, D]
+    y: tf.Tensor  # [..., N]
+    identity: tf.Tensor  # diagonal of ones; 0 where the prior is flat, [..., D]
+    scale: tf.Tensor  # [..., D]
+    prior_mean: tf.Tensor  # [..., D]
+    constant: tf.Tensor  # of the log evidence, [...]
+    wide: bool
+
+    def array(self):
+        """``[A' diag(identity)]``, or ``[A I]``, to be factorised."""
+        if self.wide:
+            ones = tf.linalg.diag(tf.ones_like(self.y))
+            return tf.concat(broadcast_batches([self.a, ones], [2, 2]), axis=-1)
+        a = tf.linalg.matrix_transpose(self.a)
+        return tf.concat(broadcast_batches([a, tf.linalg.diag(self.identity)], [2, 2]), axis=-1)
+
+
+def _whitened(x, y, noise_scale, prior_scale, prior_mean, weights) -> _Whitened:
+    (x,) = to_matrices(_OP, x=x)
+    y, noise_scale, prior_scale, prior_mean, weights = (
+        _like(name, value, x.dtype)
+        for name, value in (
+            ("y", y),
+            ("noise_scale", noise_scale),
+            ("prior_scale", prior_scale),
+            ("prior_mean", prior_mean),
+            ("weights", weights),
+        )
+    )
+    y = with_rank(_OP, "y", y, 1, "[..., N]")
+    _check_observations(x, y)
+    wide = _fewer_rows(x) and not _known_infinite(prior_scale)
+    row, column = tf.zeros_like(y), tf.zeros(tf.shape(x)[-1:], x.dtype)
+    prior_scale, prior_mean = prior_scale + column, prior_mean + column
+    flat = tf.math.is_inf(prior_scale)
+    flat_count = tf.reduce_sum(tf.cast(flat, x.dtype), axis=-1)
+    scale = tf.where(flat, tf.ones_like(prior_scale), prior_scale)
+
+    root, log_root, count = 1 / noise_scale + row, row - tf.math.log(noise_scale), row + 1
+    if weights is not None:
+        used = tf.broadcast_to(weights > 0, tf.shape(weights + root))
+        safe = tf.where(used, weights, tf.ones_like(root))
+        root = tf.where(used, root * tf.sqrt(safe), tf.zeros_like(root))
+        log_root = tf.where(used, log_root + 0.5 * tf.math.log(safe), tf.zeros_like(root))
+        count = tf.cast(used, x.dtype)
+    missed = y - gemm(x, prior_mean[..., tf.newaxis])[..., 0]
+    count = tf.reduce_sum(count, axis=-1) - flat_count
+    a = x * (root[..., tf.newaxis] * scale[..., tf.newaxis, :])
+    a, missed = broadcast_batches([a, (missed * root)[..., tf.newaxis, :]], [2, 2])
+    return _Whitened(
+        a=a,
+        y=missed[..., 0, :],
+        identity=1 - tf.cast(flat, x.dtype),
+        scale=scale,
+        prior_mean=prior_mean,
+        constant=tf.reduce_sum(log_root, axis=-1) - 0.5 * math.log(2 * math.pi) * count,
+        wide=wide,
+    )
+
+
+def _like(name, value, dtype):
+    if value is None or isinstance(value, (int, float)):
+        return None if value is None else tf.constant(value, dtype)
+    value = tf.convert_to_tensor(value, name=name)
+    if value.dtype != dtype:
+        raise ValueError(
+            f"{_OP}: {name} is {value.dtype.name} and x is {dtype.name}; they must be of one dtype."
+        )
+    return value
+
+
+def _check_observations(x, y):
+    if x.shape.rank is None or y.shape.rank is None:
+        return
+    rows = x.shape[-2], y.shape[-1]
+    if None not in rows and rows[0] != rows[1]:
+        raise ValueError(
+            f"{_OP}: y has shape {y.shape}; it must be [..., N] with N = {rows[0]}, as x {x.shape} "
+            "says."
+        )
+
+
+def _fewer_rows(x):
+    rows, columns = x.shape[-2:] if x.shape.rank is not None else (None, None)
+    return None not in (rows, columns) and rows < columns
+
+
+def _known_infinite(prior_scale):
+    value = tf.get_static_value(prior_scale)
+    return value is not None and bool(np.isinf(value).any())
+
+
+def _by_weights(problem: _Whitened) -> WeightPosterior:
+    array = problem.array()
+    zeros = tf.zeros_like(problem.identity)
+    last = tf.concat(
+        broadcast_batches([problem.y[..., tf.newaxis, :], zeros[..., tf.newaxis, :]], [2, 2]), -1
+    )
+    l = lq(tf.concat([array, last], axis=-2), mode="l")
+    columns = tf.shape(problem.a)[-1]
+    factor, z = l[..., :columns, :columns], l[..., columns, :columns]
+    u = triangular_solve(factor, z[..., tf.newaxis], adjoint=True)[..., 0]
+    distance = tf.reduce_sum(l[..., columns, columns:] ** 2, axis=-1)
+    log_determinant = 2 * sum_log_diag(factor)
+    return WeightPosterior(
+        mean=problem.prior_mean + problem.scale * u,
+        scale=problem.scale,
+        factor=factor,
+        directions=None,
+        log_evidence=problem.constant - 0.5 * (log_determinant + distance),
+        squared_distance=distance,
+        log_determinant=log_determinant,
+    )
+
+
+def _by_observations(problem: _Whitened) -> WeightPosterior:
+    l, q = lq(problem.array())
+    evidence, distance, log_determinant, solved = _evidence_of_observations(problem, l)
+    columns = tf.shape(problem.a)[-1]
+    u = gemm(q[..., :columns], solved, transpose_a=True)[..., 0]
+    return WeightPosterior(
+        mean=problem.prior_mean + problem.scale * u,
+        scale=problem.scale,
+        factor=None,
+        directions=q,
+        log_evidence=evidence,
+        squared_distance=distance,
+        log_determinant=log_determinant,
+    )
+
+
+def _evidence_of_observations(problem, l):
+    solved = triangular_solve(l, problem.y[..., tf.newaxis])
+    distance = tf.reduce_sum(solved**2, axis=[-2, -1])
+    log_determinant = 2 * sum_log_diag(l)
+    evidence = problem.constant - 0.5 * (log_determinant + distance)
+    return evidence, distance, log_determinant, solved
+
+
+def _off_rows(q, x):
+    """What is left of [X; 0] off the rows of Q, ``[..., D + N, M]``."""
+    columns = tf.shape(x)[-2]
+    projected = gemm(q, gemm(q[..., :columns], x), transpose_a=True)
+    below = tf.zeros_like(projected[..., columns:, :])
+    x, below = broadcast_batches([x, below], [2, 2])
+    return tf.concat([x, below], axis=-2) - projected
