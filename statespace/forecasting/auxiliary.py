@@ -8,8 +8,7 @@ import tensorflow as tf
 
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.intervention_features import step_names
-from statespace.forecasting.parts import in_parts
-from statespace.forecasting.results import check_status
+from statespace.forecasting.parts import check_status, in_parts
 from statespace.kalman.disturbance import disturbance_smoother
 
 # Share of a disturbance's variance that the data must explain to say anything of it; less than this

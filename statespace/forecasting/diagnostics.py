@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from statespace.forecasting.auxiliary import AuxiliaryResiduals, auxiliary_residuals
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.parts import in_parts
+from statespace.forecasting.parts import check_status, in_parts
 from statespace.forecasting.residual_tests import (
     SignificanceTest,
     autocorrelations,
@@ -17,7 +17,6 @@ from statespace.forecasting.residual_tests import (
     jarque_bera,
     ljung_box,
 )
-from statespace.forecasting.results import check_status
 from statespace.kalman.filter import kalman_filter, log_likelihood
 from statespace.linalg_ops.arguments import positive_int
 

@@ -305,20 +305,13 @@ def _forecast(result, number, lengths, past, features, horizon):
         own = features
         if features is not None:
             own = features if len(features) == 1 else features[rows]
+        part = result.selected(number[rows], ArrayLayout((len(rows),)))
         problem = replace(
-            result.problem.selected(number[rows]),
+            part.problem,
             values=past[rows, :length],
             features=None if own is None else own[:, :length],
         )
-        part = replace(
-            result,
-            problem=problem,
-            layout=ArrayLayout((len(rows),)),
-            estimates=type(result.estimates)(*(x[number[rows]] for x in result.estimates)),
-        )
-        if hasattr(result, "draws"):  # of the parameters, from their posterior
-            draws = {name: x[:, number[rows]] for name, x in result.draws.items()}
-            part = replace(part, draws=draws)
+        part = replace(part, problem=problem)
         future = None if own is None else own[:, length : length + horizon]
         ahead = part.forecast(horizon, features=future)
         moments[:, rows] = ahead.means, ahead.variances

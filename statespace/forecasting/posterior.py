@@ -93,11 +93,10 @@ class PosteriorResult(FitResult):
             forecasts.append(self.at(params).forecast(horizon, features, times))
         return MixtureForecast.of(self, forecasts)
 
-    def __getitem__(self, key):
-        number, _ = self.layout.selected(key)
-        one = slice(number, number + 1)
-        draws = {name: values[:, one] for name, values in self.draws.items()}
-        return replace(super().__getitem__(key), draws=draws)
+    def selected(self, part, layout):
+        """The same for some of the series; see :meth:`FittedModel.selected`."""
+        draws = {name: values[:, part] for name, values in self.draws.items()}
+        return replace(super().selected(part, layout), draws=draws)
 
     def at(self, params) -> FitResult:
         """The ordinary result at given parameter values, dict of ``[N, *shape]``."""
