@@ -22,9 +22,10 @@ if TYPE_CHECKING:
         smape,
         weighted_quantile_loss,
     )
-    from statespace.forecasting.moments import Interval, Moments, SmoothedStates
+    from statespace.forecasting.moments import Interval, Moments
     from statespace.forecasting.results import FitResult
     from statespace.forecasting.sktime_forecaster import Forecaster
+    from statespace.forecasting.smoothing import SmoothedStates
 
 _HOME = {
     "Diagnostics": "diagnostics",
@@ -35,7 +36,7 @@ _HOME = {
     "InputError": "errors",
     "Interval": "moments",
     "Moments": "moments",
-    "SmoothedStates": "moments",
+    "SmoothedStates": "smoothing",
     "coverage": "metrics",
     "crps_normal": "metrics",
     "crps_samples": "metrics",

@@ -11,6 +11,7 @@ from statespace.forecasting.moments import (
     Interval,
     Moments,
     check_probability,
+    contribution_names,
     contributions,
     normal_quantile,
 )
@@ -90,13 +91,10 @@ class Forecast:
         "irregular" is the observation noise. The components of one step are correlated, so their
         variances do not add up to that of the observation.
         """
-        return contributions(
-            self.result.model,
-            self._ahead,
-            self.layout,
-            self.state_means,
-            self.state_covariances,
-        )
+        model, ssm = self.result.model, self._ahead
+        names = contribution_names(model, ssm, known=False)
+        moments = contributions(model, ssm, names, self.state_means, self.state_covariances)
+        return Moments.of_variables(names, self.layout, *moments)
 
     def sample(self, n, seed=None):
         """Draws ``n`` paths.

@@ -32,6 +32,14 @@ class Moments:
     means: np.ndarray
     variances: np.ndarray
 
+    @classmethod
+    def of_variables(cls, names, layout, means, variances) -> "Moments":
+        """Those of quantities with a part in each of m variables: means, variances [N, T, K, m]."""
+        m = means.shape[3]
+        names = names if m == 1 else [f"{name}[{i + 1}]" for name in names for i in range(m)]
+        flat = (x.reshape(*x.shape[:2], -1) for x in (means, variances))
+        return cls(tuple(names), layout, *flat)
+
     @property
     def mean(self):
         """[..., T, K], or a DataFrame with the names as (lower level of) columns."""
@@ -51,62 +59,66 @@ class Moments:
         )
 
 
-@dataclass(frozen=True)
-class SmoothedStates(Moments):
-    """The states given all the data: means, variances and the full covariance matrices."""
+def contribution_names(model, ssm, known) -> tuple[str, ...]:
+    """What adds up to an observation, by name.
 
-    covariances: np.ndarray  # [N, T, n, n]
+    Args:
+      model: the model.
+      ssm: its state-space form.
+      known: whether there are observations, of which the components leave a rest.
 
-    @property
-    def covariance(self):
-        """Covariance matrices of the states, an array [..., T, n, n]."""
-        batch = getattr(self.layout, "batch_shape", None)
-        if batch is None:
-            batch = () if len(self.covariances) == 1 else (len(self.covariances),)
-        return self.covariances.reshape(*batch, *self.covariances.shape[1:])
+    Returns:
+      The components, "offset" and "irregular", those of them that there are.
+    """
+    names = list(model.component_states())
+    if np.any(ssm.observation_offset.numpy()):
+        names.append("offset")
+    if known or np.any(ssm.observation_scale.numpy()):
+        names.append("irregular")
+    return tuple(dict.fromkeys(names))
 
 
-def contributions(model, ssm, layout, means, covariances, values=None) -> Moments:
+def contributions(model, ssm, names, means, covariances, values=None):
     """What each component, and the observation noise, contributes to each observation.
 
     Args:
       model: the model.
       ssm: its state-space form over the L steps.
-      layout: the form of the result.
+      names: the K contributions, as of ``contribution_names``.
       means, covariances: of the states, [N, L, n] and [N, L, n, n].
       values: the observations [N, L, m]; None where none are known.
 
     Returns:
-      Moments [N, L, K] with the names of the components and "irregular", for each variable.
+      Means and variances, [N, L, K, m].
     """
-    row, offset = ssm.observation_matrix.numpy(), ssm.observation_offset.numpy()
-    m = row.shape[-2]
-    noise = np.sum(ssm.observation_scale.numpy() ** 2, axis=-1)
-    shape = (*means.shape[:2], m)
-    parts = {}
-    for name, own in model.component_states().items():
-        h = row[..., own]
-        parts[name] = (
-            np.einsum("...mi,...i->...m", h, means[..., own]),
-            np.einsum("...mi,...ij,...mj->...m", h, covariances[..., own, own], h),
-        )
-    if np.any(offset):
-        parts["offset"] = (np.broadcast_to(offset, shape), np.zeros(shape))
-    if np.any(noise) or values is not None:
-        fitted = sum(part for part, _ in parts.values())
-        variance = np.einsum("...mi,...ij,...mj->...m", row, covariances, row)
-        missing = np.ones(shape, bool) if values is None else np.isnan(values)
-        rest = 0.0 if values is None else values - fitted
-        parts["irregular"] = (
-            np.where(missing, 0.0, rest),
-            np.where(missing, np.broadcast_to(noise, shape), variance),
-        )
-    names = list(parts) if m == 1 else [f"{name}[{i + 1}]" for name in parts for i in range(m)]
+    row, states = ssm.observation_matrix.numpy(), model.component_states()
+    shape = (*means.shape[:2], row.shape[-2])
+    parts = {name: _seen(row, own, means, covariances) for name, own in states.items()}
+    parts["offset"] = ssm.observation_offset.numpy(), 0.0
+    if "irregular" in names:
+        # A component may have the noise of the observations among its states.
+        mean, variance = parts.pop("irregular", (0.0, 0.0))
+        variance = variance + np.sum(ssm.observation_scale.numpy() ** 2, axis=-1)
+        if values is not None:  # noise is what the rest of the model leaves of them
+            seen = ~np.isnan(values)
+            others = row.copy()
+            others[..., states.get("irregular", slice(0))] = 0.0
+            _, rest = _seen(others, slice(None), means, covariances)
+            mean = np.where(seen, values - sum(part for part, _ in parts.values()), mean)
+            variance = np.where(seen, rest, variance)
+        parts["irregular"] = mean, variance
     part_means, part_variances = (
-        np.concatenate([np.broadcast_to(pair[k], shape) for pair in parts.values()], axis=-1)
-        for k in (0, 1)
+        np.stack([np.broadcast_to(parts[name][k], shape) for name in names], axis=2) for k in (0, 1)
     )
-    return Moments(tuple(names), layout, part_means, not_negative(part_variances))
+    return part_means, not_negative(part_variances)
+
+
+def _seen(row, own, means, covariances):
+    """Mean and variance of what is observed of some of the states, [N, L, m]."""
+    row = row[..., own]
+    mean = np.sum(row * means[..., np.newaxis, own], axis=-1)
+    covariance = covariances[..., own, :][..., own]
+    return mean, np.sum((row @ covariance) * row, axis=-1)
 
 
 def not_negative(variances):

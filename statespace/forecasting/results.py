@@ -8,8 +8,9 @@ import numpy as np
 from statespace.forecasting import new_data
 from statespace.forecasting.fitted_model import FittedModel
 from statespace.forecasting.forecast import Forecast
-from statespace.forecasting.moments import Moments, SmoothedStates, contributions, not_negative
+from statespace.forecasting.moments import Moments, not_negative
 from statespace.forecasting.parts import check_status, in_parts
+from statespace.forecasting.smoothing import SmoothedStates, smoothed_components, smoothed_states
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +63,12 @@ class FitResult(FittedModel):
         return Forecast(self, layout, ssm, *moments, known=known)
 
     def smooth(self) -> SmoothedStates:
-        """Mean and covariance of every state given all the data."""
-        means, covariances = self._smoothed
-        return SmoothedStates(
-            names=self.model.state_names,
-            layout=self.layout,
-            means=means,
-            variances=not_negative(np.diagonal(covariances, axis1=-2, axis2=-1)),
-            covariances=covariances,
-        )
+        """Mean, variance and covariance of every state given all the data.
+
+        Covariance matrices are n times as large as the means, for n states: they are computed when
+        they are first asked for.
+        """
+        return self._smoothed
 
     def components(self) -> Moments:
         """What each component, and the observation noise, contributes to each observation.
@@ -78,15 +76,15 @@ class FitResult(FittedModel):
         Returns:
           Moments with the names of the components and "irregular", given all the data. The means
           add up to the data. Where an observation is missing, its noise has mean zero and the
-          variance of the observation noise. A model of several variables has a column for each
-          component and variable.
+          variance of the observation noise. (In exponential smoothing the noise moves the states as
+          well, so later data tell something of it.) A model of several variables has a column for
+          each component and variable.
         """
-        return contributions(self.model, self._ssm, self.layout, *self._smoothed, self.values)
+        return smoothed_components(self)
 
     def impute(self):
         """The data with what is missing filled in by its mean given all the data."""
-        means, _ = self._smoothed
-        fitted = self._ssm.observation_matrix.numpy() @ means[..., np.newaxis]
+        fitted = self._ssm.observation_matrix.numpy() @ self._smoothed.means[..., np.newaxis]
         fitted = fitted[..., 0] + self._ssm.observation_offset.numpy()
         return self.layout.per_step(np.where(np.isnan(self.values), fitted, self.values))
 
@@ -199,9 +197,4 @@ class FitResult(FittedModel):
 
     @cached_property
     def _smoothed(self):
-        """Means [N, T, n] and covariances [N, T, n, n] of the states."""
-        from statespace.kalman.smoother import kalman_smoother
-
-        moments = kalman_smoother(self._ssm, self.values, lag_one=False)
-        check_status(moments.info, self.layout)
-        return moments.smoothed_mean.numpy(), moments.smoothed_covariance.numpy()
+        return smoothed_states(self)

@@ -52,13 +52,16 @@ class Model:
 
     def component_states(self) -> dict[str, slice]:
         """Where each component's states lie in the state vector, by the component's name."""
-        slices, start = {}, 0
+        slices, first = {}, 0
         for component in self.components:
-            stop = start + len(component.state_names)
-            if stop > start:
-                slices[component.name] = slice(start, stop)
-            start = stop
+            for name, own in component.own_states().items():
+                slices[name] = slice(first + own.start, first + own.stop)
+            first += len(component.state_names)
         return slices
+
+    def own_states(self) -> dict[str, slice]:
+        """Which of a component's own states are shown together, by the name that they go under."""
+        return {self.name: slice(0, len(self.state_names))} if self.state_names else {}
 
     def units(self, scale, feature_scale) -> dict[str, np.ndarray]:
         """The unit of each parameter, given what the data are measured in.

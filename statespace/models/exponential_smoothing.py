@@ -32,6 +32,9 @@ class ExponentialSmoothing(Component):
     independent. Effects are normalised: at each step their mean goes over to the level, so that
     those of a period always sum to zero. No forecast changes by that.
 
+    ``result.components()`` has the terms of the first equation: "level", "slope" (which is
+    phi b_{t-1}), "seasonal" and, for e_t, "irregular".
+
     Args:
       trend: "add" for a trend, or None.
       damped: whether the trend dies away.
@@ -84,6 +87,14 @@ class ExponentialSmoothing(Component):
             *((Bounded("smoothing.seasonal", start=(-4.0, 1.0)),) if seasonal else ()),
             *((Bounded("smoothing.damping", low=0.8, high=0.98),) if damped else ()),
         )
+
+    def own_states(self):
+        """Level, slope and seasonal effects, and the error for the irregular."""
+        last = len(self.state_names) - 1
+        states = {"level": slice(0, 1)} | ({"slope": slice(1, 2)} if self.trend else {})
+        if self.seasonal:
+            states["seasonal"] = slice(len(states), last)
+        return states | {"irregular": slice(last, last + 1)}
 
     def own_block(self, params, steps):
         """The error of a step goes into the states of the next."""
