@@ -10,6 +10,7 @@ already a model.
 from statespace.models.arima import ARIMA
 from statespace.models.autoregressive import Autoregressive
 from statespace.models.base import Component, Model
+from statespace.models.bayesian_linear_regression import BayesianLinearRegression
 from statespace.models.custom import Custom
 from statespace.models.cycle import Cycle
 from statespace.models.dynamic_factor import DynamicFactor
@@ -18,6 +19,7 @@ from statespace.models.irregular import Irregular
 from statespace.models.matern import MaternProcess
 from statespace.models.motion import ConstantAcceleration, ConstantVelocity
 from statespace.models.regression import DynamicRegression, Regression
+from statespace.models.regression_priors import FixedPrior, NormalInverseGamma, ZellnerG
 from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
 from statespace.models.structural import StructuralModel
 from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, SmoothTrend
@@ -26,6 +28,7 @@ from statespace.models.vector_autoregressive import VectorAutoregressive
 __all__ = [
     "ARIMA",
     "Autoregressive",
+    "BayesianLinearRegression",
     "Component",
     "ConstantAcceleration",
     "ConstantVelocity",
@@ -35,15 +38,18 @@ __all__ = [
     "DynamicFactor",
     "DynamicRegression",
     "ExponentialSmoothing",
+    "FixedPrior",
     "Irregular",
     "LocalLevel",
     "LocalLinearTrend",
     "MaternProcess",
     "Model",
+    "NormalInverseGamma",
     "Regression",
     "Seasonal",
     "SmoothTrend",
     "StructuralModel",
     "TrigonometricSeasonal",
     "VectorAutoregressive",
+    "ZellnerG",
 ]

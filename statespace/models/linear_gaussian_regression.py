@@ -55,8 +55,8 @@ def posterior(x, y, noise_scale, prior_scale, *, prior_mean=0.0, weights=None) -
         Zero fixes a weight at its prior mean. Infinity is a flat prior: it asks for columns of x
         that the data tell apart, and with N < D it must be known when the graph is built.
       prior_mean: of the weights; broadcasts against ``[..., D]``.
-      weights: precision of each observation relative to ``noise_scale^-2``, not negative, broadcasts
-        against ``[..., N]``. An observation of weight zero does not exist.
+      weights: precision of each observation relative to ``noise_scale^-2``, not negative;
+        broadcasts against ``[..., N]``. An observation of weight zero does not exist.
 
     Returns:
       A :class:`WeightPosterior`. Under flat priors, the evidence is the integral over those weights
@@ -121,24 +121,30 @@ def predict(post: WeightPosterior, x) -> tuple[tf.Tensor, tf.Tensor]:
     return mean, tf.reduce_sum(_off_rows(post.directions, scaled) ** 2, axis=-2)
 
 
-def leave_one_out(post: WeightPosterior, x, y, noise_scale, *, weights=None):
-    """Mean and variance of x_i' w given all observations but the i-th, by ``predict``'s conventions.
+def leave_one_out(y, mean, variance, precision):
+    """Mean and variance of what is observed, given all observations but this one.
 
-    With h_i the part that observation i has in its own fit, mean ``y_i - (y_i - f_i) / (1 - h_i)``
-    and variance ``v_i / (1 - h_i)``. Prior and noise are those of ``post``, which must be of the
-    same data.
+    ``precision * variance`` is the part h that an observation has in its own fit. Without it, its
+    mean is ``y - (y - mean) / (1 - h)`` and the variance ``variance / (1 - h)``.
+
+    Args:
+      y: observations, ``[..., N]``.
+      mean, variance: at their features, given all of them; what ``predict`` gives.
+      precision: one over the variance of the noise, ``[..., N]``; zero for an observation that
+        was not there.
+
+    Returns:
+      Mean and variance, ``[..., N]``, the noise not included.
 
     References:
       Rasmussen & Williams, Gaussian Processes for Machine Learning, 2006, section 5.4.2.
+
+    Example:
+
+      >>> leave_one_out(3.0, 2.0, 0.5, 1.0)  # of the mean of two observations, 1 and 3
+      (1.0, 1.0)
     """
-    (x,) = to_matrices(_OP, x=x)
-    y, noise_scale, weights = (
-        _like(name, value, x.dtype)
-        for name, value in (("y", y), ("noise_scale", noise_scale), ("weights", weights))
-    )
-    mean, variance = predict(post, x)
-    precision = noise_scale**-2.0 if weights is None else weights * noise_scale**-2.0
-    left = 1.0 - variance * precision
+    left = 1 - precision * variance
     return y - (y - mean) / left, variance / left
 
 
@@ -149,9 +155,9 @@ def weight_covariance(post: WeightPosterior) -> tf.Tensor:
 
 
 def weight_root(post: WeightPosterior) -> tf.Tensor:
-    """K ``[..., D, K]`` with the covariance K K' of the weights: mean + K e, e normal, samples them.
+    """K ``[..., D, D or D + N]`` with the covariance K K' of the weights.
 
-    K = S L^-T, or S times the first D rows of I - Q' Q.
+    S L^-T, or S times the first D rows of I - Q' Q.
     """
     if post.factor is not None:
         identity = tf.linalg.diag(tf.ones_like(post.scale))

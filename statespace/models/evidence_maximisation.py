@@ -1,0 +1,125 @@
+"""Noise and prior scales of a Bayesian linear regression at the maximum of the evidence."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from statespace.linalg_ops import lq
+from statespace.models.linear_gaussian_regression import log_evidence
+from statespace.models.regression_array import CentredData
+
+# In units of the data: noise in the spread of y, a weight in that over the spread of its feature.
+_NOISE_LIMITS = np.log(1e-8), np.log(10.0)
+_LARGEST_WEIGHT = 1e7
+_FLOOR = 1e-6  # in place of a weight's scale of zero, where the gradient by its square is wanted
+# (noise, scale of all weights together) where a search starts: mostly noise, and mostly signal.
+_STARTS = np.array([[0.8, 0.5], [0.1, 1.0]])
+
+
+class Scales(NamedTuple):
+    """Where the evidence is highest."""
+
+    noise_scale: np.ndarray  # [...]
+    weight_scale: np.ndarray  # [..., D]
+    converged: np.ndarray  # False also where the noise tends to zero, bool [...]
+
+
+def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
+    """Maximises the evidence by L-BFGS, with its gradient through the LQ factorisation.
+
+    All batch items and starts run in step, in units of the data, so that these do not matter. The
+    coordinates are log(noise) and t >= 0 with scale^2 = (exp(t) - 1) / count: the logarithm of
+    large scales and the square of small ones, by which the evidence has a slope at zero too. So a
+    scale whose best value is zero ends there, exactly, and one that was there can leave again.
+
+    Args:
+      data: pseudo-observations.
+      count: how many observations they stand for, the intercept's deducted, ``[...]``.
+      per_feature: a scale for each weight (automatic relevance determination), or one for all.
+
+    Raises:
+      ValueError: there is no observation, or y is constant, so that there is nothing to estimate.
+    """
+    # Pure NumPy, and needs nothing of what else is there.
+    from statespace.forecasting.optimise import minimise
+
+    batch, dtype = data.y.shape[:-1].as_list(), data.x.dtype
+    count, columns = np.broadcast_to(count, batch).reshape(-1), data.x.shape[-1]
+    x = np.asarray(data.x, np.float64).reshape(-1, *data.x.shape[-2:])
+    y = np.asarray(data.y, np.float64).reshape(-1, data.y.shape[-1])
+    y_unit = np.sqrt((y**2).sum(axis=-1) / np.maximum(count, 1))
+    _check(y_unit, np.reshape(data.y_mean, -1), count, batch, dtype)
+    x_unit = np.sqrt((x**2).sum(axis=-2) / count[:, np.newaxis])
+    if not per_feature:
+        x_unit = np.sqrt((x_unit**2).mean(axis=-1, keepdims=True))
+    x_unit = np.where(x_unit > 0, x_unit, 1.0)
+    x, y = x / x_unit[:, np.newaxis, :], y / y_unit[:, np.newaxis]
+    if not per_feature and x.shape[-2] < columns:  # X X' is all that counts
+        x = lq(x, mode="l").numpy()
+    missing = count - y.shape[-1]
+
+    def objective(points, members):
+        """Minus the log evidence, up to a constant, and its gradient."""
+        points, items = tf.convert_to_tensor(points), members % len(x)
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            log_noise = points[:, :1]
+            weight_scale = _scales(points[:, 1:], tf.gather(count, items)[:, tf.newaxis])
+            value = tf.gather(missing, items) * log_noise[:, 0] - log_evidence(
+                tf.gather(x, items), tf.gather(y, items), tf.exp(log_noise), weight_scale
+            )
+        gradient = tape.gradient(value, points).numpy()
+        # A slope out of the box is none of the curvature inside, which L-BFGS learns from changes.
+        gradient[:, 1:][(points.numpy()[:, 1:] <= 0) & (gradient[:, 1:] > 0)] = 0.0
+        return value.numpy(), gradient
+
+    num_scales = columns if per_feature else 1
+    share = _STARTS[:, 1:] ** 2 / max(columns, 1)
+    start = np.log1p(share[:, np.newaxis] * count[:, np.newaxis])
+    start = np.concatenate(
+        [
+            np.broadcast_to(np.log(_STARTS[:, np.newaxis, :1]), start.shape),
+            np.repeat(start, num_scales, axis=-1),
+        ],
+        axis=-1,
+    )
+    largest = np.log1p(_LARGEST_WEIGHT**2 * count.max(initial=1.0))
+    limits = np.repeat(np.transpose([_NOISE_LIMITS, (0.0, largest)]), [1, num_scales], axis=1)
+    found = minimise(
+        objective,
+        start.reshape(-1, 1 + num_scales),
+        limits,
+        gradient_tolerance=1e-8,
+        value_tolerance=0.0,
+    )
+    best = np.argmin(found.value.reshape(len(start), -1), axis=0) * len(x) + np.arange(len(x))
+    optimum = found.x[best]
+    weight_scale = np.where(
+        optimum[:, 1:] > 0, _scales(optimum[:, 1:], count[:, np.newaxis]).numpy(), 0.0
+    )
+    weight_scale = weight_scale * (y_unit[:, np.newaxis] / x_unit)
+    numpy_dtype = dtype.as_numpy_dtype
+    return Scales(
+        (np.exp(optimum[:, 0]) * y_unit).reshape(batch).astype(numpy_dtype),
+        np.broadcast_to(weight_scale, (len(x), columns))
+        .reshape([*batch, columns])
+        .astype(numpy_dtype),
+        (found.converged[best] & (optimum[:, 0] > _NOISE_LIMITS[0])).reshape(batch),
+    )
+
+
+def _scales(coordinates, count):
+    return tf.sqrt(tf.math.expm1(coordinates) / count + _FLOOR**2)
+
+
+def _check(y_unit, y_mean, count, batch, dtype):
+    rounding = 16 * np.finfo(dtype.as_numpy_dtype).eps
+    constant = (count < 1) | (y_unit <= rounding * np.abs(y_mean))
+    if constant.any():
+        index = [int(i) for i in np.unravel_index(np.argmax(constant), batch)] if batch else []
+        where = f" (batch index {index})" if index else ""
+        raise ValueError(
+            f"BayesianLinearRegression: y is constant{where}, so its noise cannot be estimated. "
+            "Give the scales: prior=FixedPrior(noise_scale, weight_scale)."
+        )

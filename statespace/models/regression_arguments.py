@@ -1,0 +1,101 @@
+"""What a Bayesian linear regression asks of data, features and seeds."""
+
+import numpy as np
+import tensorflow as tf
+
+_OP = "BayesianLinearRegression"
+
+
+def observations(caller, x, y, weights=None, like=None):
+    """Features ``[..., N, D]``, observations ``[..., N]`` and weights, of one batch shape.
+
+    Args:
+      caller: the method they were given to.
+      x, y, weights: as given; weights may be None, and stay so.
+      like: a tensor ``[..., D]`` whose batch shape, number of features and dtype they must have.
+
+    Raises:
+      ValueError: shape, dtype or a value is wrong; names the argument and the first such place.
+    """
+    op = f"{_OP}.{caller}"
+    x, y = _tensor(op, "x", x), _tensor(op, "y", y)
+    if x.dtype != y.dtype:
+        raise ValueError(
+            f"{op}: x is {x.dtype.name} and y is {y.dtype.name}; they must be of one dtype."
+        )
+    if x.shape.rank < 2 or y.shape.rank < 1 or x.shape[-2] != y.shape[-1] or y.shape[-1] == 0:
+        raise ValueError(
+            f"{op}: x has shape {x.shape} and y {y.shape}; they must be [..., N, D] and [..., N] "
+            "with the same N, one at least."
+        )
+    try:
+        batch = tf.broadcast_static_shape(x.shape[:-2], y.shape[:-1])
+    except ValueError as error:
+        raise ValueError(
+            f"{op}: x has shape {x.shape} and y {y.shape}; their batch axes do not broadcast."
+        ) from error
+    _check_finite(op, "x", x)
+    _check_finite(op, "y", y)
+    if weights is not None:
+        weights = _tensor(op, "weights", weights)
+        weights = _broadcast(op, "weights", tf.cast(weights, x.dtype), [*batch, y.shape[-1]])
+        _check_finite(op, "weights", weights)
+        _refuse_where(op, "weights", weights, weights < 0, "it must not be negative")
+    x = tf.broadcast_to(x, [*batch, *x.shape[-2:]])
+    if like is not None and (x.dtype != like.dtype or [*batch, x.shape[-1]] != [*like.shape]):
+        raise ValueError(
+            f"{op}: x is {x.dtype.name} with shape {x.shape}; what was fitted is {like.dtype.name} "
+            f"with batch shape and number of features {like.shape}."
+        )
+    return x, tf.broadcast_to(y, [*batch, y.shape[-1]]), weights
+
+
+def features(x, like):
+    """Features to predict at, ``[..., M, D]``, as the weights ``like [..., D]`` ask for them."""
+    op = f"{_OP}.predict"
+    x = tf.convert_to_tensor(x)
+    if x.dtype != like.dtype:
+        raise ValueError(f"{op}: x is {x.dtype.name}; the fit is {like.dtype.name}. Cast x.")
+    if x.shape.rank < 2 or x.shape[-1] != like.shape[-1]:
+        raise ValueError(
+            f"{op}: x has shape {x.shape}; it must be [..., M, D] with D = {like.shape[-1]} "
+            "features, as fitted."
+        )
+    return x
+
+
+def seed_pair(seed):
+    """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
+    pair = np.asarray(seed)
+    if pair.dtype.kind not in "iu" or pair.shape not in ((), (2,)):
+        raise ValueError(f"{_OP}: seed is {seed!r}; it must be an int or two of them.")
+    return tf.constant([0, int(pair)] if pair.ndim == 0 else pair, tf.int64)
+
+
+def _tensor(op, name, value):
+    tensor = tf.convert_to_tensor(value, name=name)
+    if tensor.dtype not in (tf.float32, tf.float64):
+        raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
+    return tensor
+
+
+def _broadcast(op, name, value, shape):
+    try:
+        return tf.broadcast_to(value, shape)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(
+            f"{op}: {name} has shape {value.shape}; it must broadcast against {shape}."
+        ) from error
+
+
+def _check_finite(op, name, value):
+    wrong = tf.logical_not(tf.math.is_finite(value))
+    _refuse_where(
+        op, name, value, wrong, "leave the observation out, or give it weight 0 and a value"
+    )
+
+
+def _refuse_where(op, name, value, wrong, advice):
+    if np.any(wrong):
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(f"{op}: {name}{list(index)} is {value.numpy()[index]}; {advice}.")
