@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.intervention_features import step_names
-from statespace.forecasting.parts import check_status, in_parts
+from statespace.forecasting.parts import in_parts
 from statespace.kalman.disturbance import disturbance_smoother
 
 # Share of a disturbance's variance that the data must explain to say anything of it; less than this
@@ -100,7 +99,7 @@ class AuxiliaryResiduals:
         return [""] * (len(times) - len(own)) + step_names(own)
 
 
-def auxiliary_residuals(model, ssm, layout, values) -> AuxiliaryResiduals:
+def auxiliary_residuals(model, ssm, layout, values, check_status) -> AuxiliaryResiduals:
     """Standardises the smoothed disturbances of a fitted model.
 
         u_t = C E[r_t | y],    Var u_t = C (I - Cov[r_t | y]) C'
@@ -114,9 +113,10 @@ def auxiliary_residuals(model, ssm, layout, values) -> AuxiliaryResiduals:
       ssm: its state-space form.
       layout: how the data came in.
       values: the N series, [N, T, m].
+      check_status: told what the smoother says of each series.
     """
     info, standardised, sizes = in_parts(_standardised, ssm, values)
-    check_status(tf.convert_to_tensor(info), layout)
+    check_status(info)
     m = values.shape[2]
     irregular = ("irregular",) if m == 1 else tuple(f"irregular[{i + 1}]" for i in range(m))
     names = np.array([*irregular, *model.state_names])

@@ -5,11 +5,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from statespace.forecasting.auxiliary import AuxiliaryResiduals, auxiliary_residuals
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.parts import check_status, in_parts
+from statespace.forecasting.parts import in_parts
 from statespace.forecasting.residual_tests import (
     SignificanceTest,
     autocorrelations,
@@ -209,7 +208,7 @@ class Diagnostics:
         return table if len(names) > 1 else table.drop(columns="name")
 
 
-def diagnose(model, ssm, layout, values, free, lags=None) -> Diagnostics:
+def diagnose(model, ssm, layout, values, free, check_status, lags=None) -> Diagnostics:
     """Computes the residuals of a fitted model.
 
     Args:
@@ -218,6 +217,7 @@ def diagnose(model, ssm, layout, values, free, lags=None) -> Diagnostics:
       layout: how the data came in.
       values: the N series, [N, T, m].
       free: the parameters that were estimated.
+      check_status: told what the filter says of each series.
       lags: of the Ljung-Box test; None: twice the longest period, or ten, and at most a fifth of
         the steps, as far as that leaves a degree of freedom.
 
@@ -236,14 +236,14 @@ def diagnose(model, ssm, layout, values, free, lags=None) -> Diagnostics:
     num_parameters = sum(p.size for p in free if not _only_shifts(p))
     lags = _lags(lags, model, values.shape[1], num_parameters)
     info, standardised, squares = in_parts(_innovations, ssm, values)
-    check_status(tf.convert_to_tensor(info), layout)
+    check_status(info)
     return Diagnostics(
         layout=layout,
         lags=lags,
         num_parameters=num_parameters,
         standardised=standardised,
         squares=squares,
-        auxiliary_residuals=auxiliary_residuals(model, ssm, layout, values),
+        auxiliary_residuals=auxiliary_residuals(model, ssm, layout, values, check_status),
     )
 
 

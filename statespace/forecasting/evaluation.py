@@ -1,5 +1,6 @@
 """How well does a model forecast? A backtest from rolling origins, with a baseline beside it."""
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -7,11 +8,12 @@ import numpy as np
 
 from statespace.forecasting import metrics
 from statespace.forecasting.data import as_batch, as_features
-from statespace.forecasting.errors import InputError
+from statespace.forecasting.errors import InputError, SkippedSeriesWarning
 from statespace.forecasting.layout import ArrayLayout
 from statespace.forecasting.moments import normal_half_width, normal_quantile
 
 BASELINE = "seasonal naive"
+_WHICH = "(y[j, i] is series i before origin j.)"
 QUANTILES = tuple(np.arange(1, 10) / 10)  # of the weighted quantile loss
 
 
@@ -228,6 +230,8 @@ def evaluate(
             number = len(values) * (j - used_at[0] if refit else 0) + np.arange(len(values))
             forecast = _forecast(result, number, origins[j], past[j], features, horizon)
             predictions.mean[j], predictions.variance[j] = forecast
+    # What the model cannot be fitted to is not held against the others either.
+    actual = np.where(np.isnan(predictions.mean), np.nan, actual)
     return Evaluation(
         model=model,
         layout=layout,
@@ -279,10 +283,20 @@ class _Fitter:
         if features is not None:
             shape = (*past.shape[:3], features.shape[-1])
             features = np.broadcast_to(features[:, : past.shape[2]], shape)
-        try:
-            return self.model.fit(past, self.method, features, **self.options)
-        except InputError as error:
-            raise InputError(f"{error} (y[j, i] is series i before origin j.)") from None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                result = self.model.fit(past, self.method, features, **self.options)
+            except InputError as error:
+                raise InputError(f"{error} {_WHICH}") from None
+        nothing = result.skipped.all(axis=1)
+        if nothing.any():
+            j = int(np.argmax(nothing))
+            raise InputError(f"y[{j}, 0]: {result.message[j, 0]} {_WHICH}")
+        for one in caught:
+            which = f" {_WHICH}" if one.category is SkippedSeriesWarning else ""
+            warnings.warn(f"{one.message}{which}", one.category, stacklevel=3)
+        return result
 
 
 def _forecast(result, number, lengths, past, features, horizon):
@@ -299,9 +313,10 @@ def _forecast(result, number, lengths, past, features, horizon):
     Returns:
       Means and variances, [N, h, m].
     """
-    moments = np.empty((2, len(past), horizon, past.shape[2]))
-    for length in np.unique(lengths):  # what ends together is forecast together
-        rows = np.flatnonzero(lengths == length)
+    moments = np.full((2, len(past), horizon, past.shape[2]), np.nan)
+    used = ~np.ravel(result.skipped)[number]
+    for length in np.unique(lengths[used]):  # what ends together is forecast together
+        rows = np.flatnonzero(used & (lengths == length))
         own = features
         if features is not None:
             own = features if len(features) == 1 else features[rows]

@@ -2,7 +2,6 @@
 
 import functools
 import numbers
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from statespace.forecasting.data import as_batch, as_features, as_times
 from statespace.forecasting.em import expectation_maximisation
-from statespace.forecasting.errors import InputError, SkippedSeriesWarning
+from statespace.forecasting.errors import InputError, speak_of_skipped
 from statespace.forecasting.estimable import feature_scale, scale_for_fitting, why_not_estimable
 from statespace.forecasting.likelihood import Problem
 from statespace.forecasting.maximum_likelihood import MOST_CANDIDATES, maximise
@@ -20,7 +19,6 @@ from statespace.models.parameters import Parameterisation
 
 METHODS = ("mle", "map", "em", "hmc", "vi")
 _WITH_PRIORS = ("map", "hmc", "vi")
-_MOST_NAMED = 5  # series in a warning; the rest are counted
 
 
 def fit(
@@ -105,7 +103,8 @@ def fit(
         else:
             kind, estimates = FitResult, maximise(part, num_starts, tuple(share), bar)
     estimates = estimates.among(reasons)
-    _speak_of_skipped(estimates, layout.labels())
+    skipped = np.isnan(estimates.free).any(axis=1)
+    speak_of_skipped(layout.labels(), np.where(skipped, estimates.message, ""))
     return kind(problem, layout, method, tuple(share), estimates)
 
 
@@ -129,7 +128,8 @@ def pose(model, values, layout, features=None, times=None, fix=None, share=()):
       be estimated from each, in words, empty where it can.
 
     Raises:
-      InputError: it can be estimated from none of the series, or an argument makes no sense.
+      InputError: it can be estimated from none of the series, or an argument makes no sense. With
+        all parameters fixed, every series must determine the model's states.
     """
     fix = fix or {}
     features = as_features(features, model, layout, values.shape)
@@ -140,8 +140,9 @@ def pose(model, values, layout, features=None, times=None, fix=None, share=()):
     ssm = _at_start(model, parameterisation, fixed, features, times)
     reasons = why_not_estimable(model, ssm, values, parameterisation.size)
     usable = reasons == ""
-    if not usable.any():
-        raise InputError(f"{layout.labels()[0]}: {reasons[0]}")
+    if not usable.any() or (parameterisation.size == 0 and not usable.all()):
+        first = int(np.argmin(usable))
+        raise InputError(f"{layout.labels()[first]}: {reasons[first]}")
     scale = scale_for_fitting(model, np.where(usable[:, np.newaxis, np.newaxis], values, 0.0))
     scale[~usable] = 1.0
     units = model.units(scale, feature_scale(features, len(values)))
@@ -149,23 +150,6 @@ def pose(model, values, layout, features=None, times=None, fix=None, share=()):
         unit = np.exp(np.log(units[name][usable]).mean(axis=0, keepdims=True))
         units[name] = np.broadcast_to(unit, units[name].shape)
     return Problem(model, parameterisation, values, units, fixed, features, times), reasons
-
-
-def _speak_of_skipped(estimates, labels):
-    """Warns of series without estimates; where there is nothing else, raises the error instead."""
-    skipped = np.flatnonzero(np.isnan(estimates.log_likelihood))
-    if len(skipped) == 0:
-        return
-    reasons = [f"{labels[i]}: {estimates.message[i]}" for i in skipped]
-    if len(skipped) == len(labels):
-        raise InputError(reasons[0])
-    more = len(skipped) - _MOST_NAMED
-    warnings.warn(
-        f"{len(skipped)} of {len(labels)} series were skipped, and what the result says of them is "
-        f"NaN.\n" + "\n".join(reasons[:_MOST_NAMED]) + (f"\n... and {more} more" * (more > 0)),
-        SkippedSeriesWarning,
-        stacklevel=4,
-    )
 
 
 def _at_start(model, parameterisation, fixed, features, times):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from statespace.forecasting.curvature import covariances, informations, outer_products
-from statespace.forecasting.errors import InputError
+from statespace.forecasting.errors import InputError, speak_of_skipped
 from statespace.forecasting.likelihood import Problem
 
 
@@ -132,8 +132,13 @@ class FittedModel:
 
     @property
     def message(self):
-        """Why the optimiser stopped too soon; empty where it did not."""
+        """Why a series was skipped or its optimiser stopped too soon; empty for the others."""
         return self.layout.per_series(self.estimates.message)
+
+    @property
+    def skipped(self):
+        """Whether a series of a batch could not be estimated; ``message`` says why."""
+        return self.layout.per_series(self._skipped)
 
     @property
     def at_boundary(self) -> dict:
@@ -158,6 +163,32 @@ class FittedModel:
             estimates=type(self.estimates)(*(field[part] for field in self.estimates)),
             start=None if self.start is None else tuple(x[part] for x in self.start),
         )
+
+    def check_status(self, info):
+        """Speaks up about series for which the filter failed, rather than hand out NaN.
+
+        Args:
+          info: what the filter says of each series, [N].
+
+        Raises:
+          InputError: there is no series but those that were skipped in the fit.
+          FloatingPointError: it failed for all the others.
+        """
+        labels, used = np.array(self.layout.labels(), object), ~self._skipped
+        if not used.any():
+            raise InputError(f"{labels[0]} was skipped in the fit: {self.estimates.message[0]}")
+        reasons = [
+            f"the filter broke down at step {status - 1} in floating-point arithmetic."
+            if status
+            else ""
+            for status in np.asarray(info)[used]
+        ]
+        speak_of_skipped(labels[used], reasons, FloatingPointError)
+
+    @property
+    def _skipped(self):
+        unknown = [np.isnan(x).reshape(len(x), -1).any(axis=1) for x in self._params.values()]
+        return np.any(unknown, axis=0) if unknown else np.zeros(len(self.values), bool)
 
     @cached_property
     def _params(self) -> dict:

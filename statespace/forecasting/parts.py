@@ -31,15 +31,6 @@ def in_parts(function, ssm, values):
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def check_status(info, layout):
-    """Speaks up about series for which the filter failed, rather than hand out NaN."""
-    for label, status in zip(layout.labels(), np.asarray(info), strict=True):
-        if status != 0:
-            raise FloatingPointError(
-                f"{label}: the filter broke down at step {status - 1} in floating-point arithmetic."
-            )
-
-
 def _models(ssm, part):
     """The models of some of the series; what all share stays as it is."""
 

@@ -9,7 +9,7 @@ from statespace.forecasting import new_data
 from statespace.forecasting.fitted_model import FittedModel
 from statespace.forecasting.forecast import Forecast
 from statespace.forecasting.moments import Moments, not_negative
-from statespace.forecasting.parts import check_status, in_parts
+from statespace.forecasting.parts import in_parts
 from statespace.forecasting.smoothing import SmoothedStates, smoothed_components, smoothed_states
 
 
@@ -59,7 +59,7 @@ class FitResult(FittedModel):
         known = new_data.with_future(self, horizon, layout, features, times)
         ssm = self._built(*known)
         info, *moments = in_parts(ahead, ssm, self.values)
-        check_status(info, self.layout)
+        self.check_status(info)
         return Forecast(self, layout, ssm, *moments, known=known)
 
     def smooth(self) -> SmoothedStates:
@@ -136,7 +136,9 @@ class FitResult(FittedModel):
         from statespace.forecasting.diagnostics import diagnose
 
         free = self.problem.parameterisation.free
-        return diagnose(self.model, self._ssm, self.layout, self.values, free, lags)
+        return diagnose(
+            self.model, self._ssm, self.layout, self.values, free, self.check_status, lags
+        )
 
     def summary(self) -> str:
         """The fit as a table of plain text."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from statespace.forecasting.moments import Moments, contribution_names, contributions, not_negative
-from statespace.forecasting.parts import check_status, in_parts
+from statespace.forecasting.parts import in_parts
 from statespace.kalman.smoother import kalman_smoother
 
 
@@ -76,5 +76,5 @@ def _in_parts(result, function):
         return smoothed.info.numpy(), *function(ssm, values, *moments)
 
     info, *arrays = in_parts(part, result._ssm, result.values)
-    check_status(info, result.layout)
+    result.check_status(info)
     return arrays

@@ -35,11 +35,13 @@ def _one(result, label):
     begun = np.logical_or.accumulate(known, axis=1)  # what lies before a series is not missing
     observed = int(result.problem.num_observed.sum())
     missing = int(begun.sum()) * result.values.shape[2] - observed
+    lines = [f"{label}: {observed} observed values, {missing} missing"]
+    if result.skipped:
+        return [*lines, f"skipped: {result.message}"]
     counted = f"{result.problem.size} parameters"
     if result.num_estimated > result.problem.size:
         counted += f" and {result.num_diffuse} diffuse states"
-    lines = [
-        f"{label}: {observed} observed values, {missing} missing",
+    lines += [
         f"log-likelihood {result.log_likelihood:.4f}   AIC {result.aic:.2f}   "
         f"BIC {result.bic:.2f}   (counting {counted})",
         "",
