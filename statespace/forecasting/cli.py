@@ -1,12 +1,14 @@
 """The command ``statespace``: forecasts from a data file, and a demonstration.
 
 Exit codes: 0 for success, 2 for anything the user can mend, with one line on standard error that
-says what. Results go to standard output, progress to standard error.
+says what. Of many series, those that cannot be fitted are named in a warning there, and have empty
+forecasts. Results go to standard output, progress to standard error.
 """
 
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from statespace.forecasting.errors import InputError
@@ -25,11 +27,17 @@ def main(arguments=None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            options.run(options)
     except (InputError, OSError, FloatingPointError) as error:
         print(f"statespace: error: {_one_line(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _show_warning(message, *_, **__):
+    print(f"statespace: warning: {message}", file=sys.stderr)
 
 
 def _parser():

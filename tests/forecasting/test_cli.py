@@ -152,6 +152,23 @@ def test_long_file(shops, shops_file, tmp_path, capsys):
         np.testing.assert_allclose(table["mean"][table["shop"] == shop], forecast.mean, rtol=1e-6)
 
 
+def test_a_series_that_cannot_be_fitted_is_named_and_left_empty(shops, tmp_path, capsys):
+    file, out, report = (tmp_path / name for name in ("in.csv", "out.csv", "out.html"))
+    closed = shops["shop"] == "north"
+    shops.assign(sales=shops["sales"].mask(closed, 3.0)).to_csv(file, index=False)
+    command = ["--id", "shop", "--value", "sales", "--model", "level", "--horizon", 2]
+    assert run(file, *command, "--out", out, "--report", report) == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        "statespace: warning: Skipped 1 of 2 series, for which the result holds NaN:",
+        "north: all 43 observed values are 3. A constant column has no variation to estimate.",
+    ]
+    table = pd.read_csv(out).set_index("shop")
+    assert table.loc["north", "mean"].isna().all()
+    assert table.loc["south", "mean"].notna().all()
+    assert "north" in report.read_text()
+
+
 def test_long_file_with_features(shops, shops_file, tmp_path, capsys):
     out, report = tmp_path / "out.csv", tmp_path / "report.html"
     command = ["--id", "shop", "--date", "month", "--value", "sales", "--features", "price"]
