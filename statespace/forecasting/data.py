@@ -59,7 +59,7 @@ def as_batch(y, num_observed=1):
     return values, layout
 
 
-def as_features(features, model, layout, shape):
+def as_features(features, model, layout, shape, names=None):
     """Reads the features of regressions.
 
     Args:
@@ -69,6 +69,8 @@ def as_features(features, model, layout, shape):
       model: the model.
       layout: how the data came in.
       shape: [N, T, m] of the data.
+      names: None, or those of the columns that the model was fitted with, as of
+        ``feature_names``: a frame must have these, in any order and among others.
 
     Returns:
       float64 array [1 or N, T, K], or None.
@@ -94,8 +96,11 @@ def as_features(features, model, layout, shape):
     if isinstance(layout, LongLayout):
         from statespace.forecasting.long_frame import long_features
 
-        values = long_features(features, layout, shape[1])
+        values = long_features(features, layout, shape[1], names)
     elif pandas is not None and isinstance(features, pandas.DataFrame):
+        if names is not None:
+            check_columns(features.columns, names)
+            features = features[list(names)]
         if hasattr(layout, "index"):
             features = _aligned(features, layout.index)
         columns = [as_numbers(features[column], str(column)) for column in features.columns]
@@ -124,6 +129,34 @@ def as_features(features, model, layout, shape):
             f"at every step, also where the data are missing."
         )
     return values
+
+
+def feature_names(features, layout) -> tuple | None:
+    """What the columns of the features are called, for frames to come; None if they have no names.
+
+    Args:
+      features: as for ``as_features``, which has accepted them.
+      layout: how the data came in.
+    """
+    if isinstance(layout, LongLayout) and features is not None:
+        from statespace.forecasting.long_frame import names_of_features
+
+        return names_of_features(features)
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(features, pandas.DataFrame):
+        return tuple(features.columns)
+    return None
+
+
+def check_columns(columns, names):
+    """Raises an InputError that says which features a frame lacks."""
+    absent = [repr(name) for name in names if name not in columns]
+    if absent:
+        raise InputError(
+            f"features: there {'is' if len(absent) == 1 else 'are'} no column"
+            f"{'s' * (len(absent) > 1)} {', '.join(absent)}; the columns are "
+            f"{', '.join(map(repr, columns))}."
+        )
 
 
 def as_times(times, model, shape):

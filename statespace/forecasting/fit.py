@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from statespace.forecasting.data import as_batch, as_features, as_times
+from statespace.forecasting.data import as_batch, as_features, as_times, feature_names
 from statespace.forecasting.em import expectation_maximisation
 from statespace.forecasting.errors import InputError, speak_of_skipped
 from statespace.forecasting.estimable import feature_scale, scale_for_fitting, why_not_estimable
@@ -132,6 +132,7 @@ def pose(model, values, layout, features=None, times=None, fix=None, share=()):
         all parameters fixed, every series must determine the model's states.
     """
     fix = fix or {}
+    names = feature_names(features, layout)
     features = as_features(features, model, layout, values.shape)
     times = as_times(times, model, values.shape)
     parameterisation = Parameterisation(model.parameters, frozenset(fix))
@@ -149,7 +150,8 @@ def pose(model, values, layout, features=None, times=None, fix=None, share=()):
     for name in share:  # one value for all has one unit
         unit = np.exp(np.log(units[name][usable]).mean(axis=0, keepdims=True))
         units[name] = np.broadcast_to(unit, units[name].shape)
-    return Problem(model, parameterisation, values, units, fixed, features, times), reasons
+    problem = Problem(model, parameterisation, values, units, fixed, features, times, names)
+    return problem, reasons
 
 
 def _at_start(model, parameterisation, fixed, features, times):

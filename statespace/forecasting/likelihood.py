@@ -27,6 +27,7 @@ class Problem:
       fixed: values of those that are fixed, dict of [N, *shape].
       features: [1 or N, T, K], or None.
       times: [1 or N, T], or None.
+      feature_names: of the K features, or None if they have no names.
       priors: None, or a dict from names to TFP distributions over values, for those that have one.
       jacobian: whether the priors are densities of free coordinates; see
         :meth:`statespace.models.parameters.Parameterisation.log_prior`.
@@ -39,6 +40,7 @@ class Problem:
     fixed: dict
     features: Any = None
     times: Any = None
+    feature_names: tuple | None = None
     priors: Any = None
     jacobian: bool = False
 

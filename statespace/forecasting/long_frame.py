@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from statespace.forecasting.data import as_numbers, check_columns
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.frequency import regular_index
 from statespace.forecasting.layout import LongLayout
@@ -86,15 +87,17 @@ def read_long_frame(frame):
     return batch, layout
 
 
-def long_features(features, layout, num_steps) -> np.ndarray:
+def long_features(features, layout, num_steps, names=None) -> np.ndarray:
     """Features for the steps of a long frame.
 
     Args:
       features: names of columns of the data frame; or another long frame, with ``unique_id``,
-        ``ds`` and the features in all other columns but ``y``, in the order of the names. Rows
-        for other series and dates are left out.
+        ``ds`` and the features in all other columns but ``y``. Rows for other series and dates are
+        left out.
       layout: the LongLayout of the steps.
       num_steps: number L of steps of the longest series, padding included.
+      names: None, or those of the features that are looked for, in the order that is wanted; other
+        columns are left out.
 
     Returns:
       float64 array [N, L, K]. Before its start each series has the features of its first step;
@@ -103,22 +106,13 @@ def long_features(features, layout, num_steps) -> np.ndarray:
     Raises:
       InputError: features are neither, there is no such column, or there is no row for a step.
     """
-    if isinstance(features, pd.DataFrame) and is_long(features):
-        frame = features
-        names = [name for name in frame.columns if name not in (*_KEYS, "y")]
-    elif isinstance(features, list | tuple) and all(isinstance(x, str) for x in features):
-        frame, names = layout.frame, list(features)
+    given = names_of_features(features)
+    frame = features if isinstance(features, pd.DataFrame) else layout.frame
+    if names is None:
+        names = given
     else:
-        raise InputError(
-            "features of a long frame are a list of names of its columns, or a long frame with "
-            "the columns unique_id, ds and one for each feature."
-        )
-    absent = [name for name in names if name not in frame.columns]
-    if absent:
-        raise InputError(
-            f"features: the frame has no column {absent[0]!r}; it has "
-            f"{', '.join(map(str, frame.columns))}."
-        )
+        check_columns(given, names)
+    check_columns(frame.columns, names)
     _check_keys(frame)
     number = layout.columns.get_indexer(frame["unique_id"])
     place = layout.grid_until(layout.last.max() + 1).get_indexer(frame["ds"])
@@ -140,6 +134,22 @@ def long_features(features, layout, num_steps) -> np.ndarray:
     return np.where(own[..., np.newaxis], batch, start)
 
 
+def names_of_features(features) -> tuple:
+    """The names among the features of a long frame, which may be these names themselves.
+
+    Raises:
+      InputError: they are neither a list of names nor a long frame.
+    """
+    if isinstance(features, pd.DataFrame) and is_long(features):
+        return tuple(name for name in features.columns if name not in (*_KEYS, "y"))
+    if isinstance(features, list | tuple) and all(isinstance(x, str) for x in features):
+        return tuple(features)
+    raise InputError(
+        "features of a long frame are a list of names of its columns, or a long frame with the "
+        "columns unique_id, ds and one for each feature."
+    )
+
+
 def _check_keys(frame):
     for key, other in (_KEYS, _KEYS[::-1]):
         empty = frame[key].isna().to_numpy()
@@ -159,8 +169,6 @@ def _check_keys(frame):
 
 def _column(frame, name):
     """A column as float64 numbers; the error says in which row there is none."""
-    from statespace.forecasting.data import as_numbers
-
     try:
         return as_numbers(frame[name], name)
     except InputError:

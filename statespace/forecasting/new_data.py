@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from statespace.forecasting.data import as_batch, as_features, as_times
+from statespace.forecasting.data import as_batch, as_features, as_times, check_columns
 from statespace.forecasting.errors import InputError
+from statespace.forecasting.layout import LongLayout
 
 
 def append(result, y, features=None, times=None):
     """The result over old and new steps; see :meth:`FitResult.append`."""
-    values, layout = _following(result, y)
+    values, layout, features = _following(result, y, features)
     features, times = with_future(result, values.shape[1], layout, features, times)
     values = np.concatenate([result.values, values], axis=1)
     problem = replace(result.problem, values=values, features=features, times=times)
@@ -19,7 +20,7 @@ def append(result, y, features=None, times=None):
 
 def extend(result, y, features=None, times=None):
     """The result over new steps alone, which follow the old; see :meth:`FitResult.extend`."""
-    values, layout = _following(result, y)
+    values, layout, features = _following(result, y, features)
     ahead = result.forecast(values.shape[1], features, times)
     first = slice(result.values.shape[1], None)
     features, times = (None if x is None else x[:, first] for x in ahead.known)
@@ -37,7 +38,9 @@ def apply(result, y, features=None, times=None):
     problem = replace(
         result.problem,
         values=values,
-        features=as_features(features, result.model, layout, values.shape),
+        features=as_features(
+            features, result.model, layout, values.shape, result.problem.feature_names
+        ),
         times=as_times(times, result.model, values.shape),
     )
     return _on(result, problem, layout, None)
@@ -57,7 +60,7 @@ def with_future(result, horizon, layout, features, times):
     """
     model = result.model
     shape = (len(result.values), horizon, model.num_observed)
-    features = as_features(features, model, layout, shape)
+    features = as_features(features, model, layout, shape, result.problem.feature_names)
     if features is not None:
         features = _joined(result.problem.features, features)
     past = result.problem.times
@@ -73,8 +76,8 @@ def with_future(result, horizon, layout, features, times):
     return features, times
 
 
-def _following(result, y):
-    """New data, checked to go on where the old ones end: values and layout."""
+def _following(result, y, features):
+    """New data, checked to go on where the old ones end: values, layout and features."""
     old = result.layout
     values, layout = as_batch(y, result.model.num_observed)
     if type(layout) is not type(old) or len(values) != len(result.values):
@@ -91,7 +94,10 @@ def _following(result, y):
             f"The new data begin at {layout.index[0]}; those of the result end just before "
             f"{follows.index[0]}, at steps of {describe(old.index)}."
         )
-    return values, follows
+    if isinstance(layout, LongLayout) and isinstance(features, list | tuple):  # columns of y
+        check_columns(y.columns, features)
+        features = y[["unique_id", "ds", *features]]
+    return values, follows, features
 
 
 def _on(result, problem, layout, start):

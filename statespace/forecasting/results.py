@@ -29,7 +29,8 @@ class FitResult(FittedModel):
         Args:
           horizon: number of steps, a positive whole number.
           features: those of the steps to come, for regressions: [h, K], [..., h, K], or a
-            DataFrame that has their dates. Another scenario is another call.
+            DataFrame that has their dates, and the columns that the features of the fit had.
+            Another scenario is another call.
           times: when the steps to come are, [h] or [..., h], if the data were given times.
 
         Returns:
@@ -94,7 +95,7 @@ class FitResult(FittedModel):
         Args:
           y: the steps that follow, in the form of the data; a pandas index must go on where that
             of the data ends.
-          features: theirs, as for ``forecast``.
+          features: theirs, as for ``forecast``; or names of columns of a long frame.
           times: theirs.
 
         Returns:

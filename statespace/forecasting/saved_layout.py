@@ -66,6 +66,16 @@ def read_layout(written):
     return SeriesLayout(index, _read_label(written["name"]))
 
 
+def written_names(names):
+    """Names of columns in terms of JSON; None for none."""
+    return None if names is None else [_written_label(name) for name in names]
+
+
+def read_names(written):
+    """The names that ``written_names`` wrote."""
+    return None if written is None else tuple(_read_label(name) for name in written)
+
+
 def _written_index(index):
     """A regular index: where it begins, how it goes on, and its length."""
     import pandas as pd

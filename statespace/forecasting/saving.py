@@ -20,7 +20,12 @@ from statespace.forecasting.expression import can_be_written, parse_model
 from statespace.forecasting.likelihood import Problem
 from statespace.forecasting.maximum_likelihood import Estimates
 from statespace.forecasting.results import FitResult
-from statespace.forecasting.saved_layout import read_layout, written_layout
+from statespace.forecasting.saved_layout import (
+    read_layout,
+    read_names,
+    written_layout,
+    written_names,
+)
 from statespace.models.parameters import Parameterisation
 
 SUFFIX = ".statespace"
@@ -131,6 +136,7 @@ def _header(result):
         "share": list(result.share),
         "messages": list(result.estimates.message),
         "layout": written_layout(result.layout),
+        "feature_names": written_names(problem.feature_names),
         # Draws from a posterior have no more need of them.
         "priors": None if problem.priors is None or draws else sorted(problem.priors),
         "jacobian": problem.jacobian,
@@ -179,6 +185,7 @@ def _result(header, arrays, model, priors):
         fixed=fixed,
         features=arrays.get("features"),
         times=arrays.get("times"),
+        feature_names=read_names(header["feature_names"]),
         priors=priors,
         jacobian=header["jacobian"],
     )

@@ -206,6 +206,21 @@ def test_features_in_a_frame_are_found_by_their_dates():
         result.forecast(20, features=features)
 
 
+def test_columns_of_features_are_found_by_their_names():
+    x, y = regression_data()
+    frame = pd.DataFrame(x, columns=["a", "b", "c"])
+    y = pd.Series(y)
+    result = Regression(3).fit(y[:50], features=frame, verbose=0)
+    expected = Regression(3).fit(y[:50], features=x[:50], verbose=0).forecast(10, features=x[50:])
+    turned = frame[["c", "a", "b"]].assign(d=1.0)
+    for features in (frame, turned, x[50:]):
+        np.testing.assert_array_equal(result.forecast(10, features=features).mean, expected.mean)
+    appended, applied = result.append(y[50:], features=turned), result.apply(y, features=turned)
+    assert appended.log_likelihood == pytest.approx(applied.log_likelihood, abs=1e-9)
+    with pytest.raises(InputError, match=r"no columns 'a', 'b'; the columns are 'c'\."):
+        result.forecast(10, features=frame[["c"]])
+
+
 def test_features_of_each_series():
     x, y = regression_data()
     both = Regression(3).fit(np.stack([y, -y]), features=np.stack([x, 2 * x]), verbose=0)

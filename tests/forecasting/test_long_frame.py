@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from statespace import datasets
+from statespace import datasets, load
 from statespace.forecasting.data import as_batch
 from statespace.forecasting.errors import InputError
 from statespace.models import LocalLevel, LocalLinearTrend, Regression, Seasonal
@@ -178,6 +178,67 @@ def test_features_are_columns():
     pd.testing.assert_series_equal(as_frame.log_likelihood, fitted.log_likelihood)
     with pytest.raises(InputError, match=r"a, 2019-07-01.*1 of 12 steps"):
         fitted.forecast(4, features=coming.drop(4))
+
+
+@pytest.fixture(scope="module")
+def two_features():
+    """A fit with two features, and the frame of the steps after its data."""
+    x = np.random.default_rng(8).normal(size=(220, 2))
+    frame = long(SERIES).assign(price=x[:, 0], promotion=x[:, 1])
+    frame["y"] += 5 * frame["price"] - 2 * frame["promotion"]
+    model = LocalLevel() + Regression(2)
+    fitted = model.fit(frame, features=["price", "promotion"], num_starts=1, verbose=0)
+    coming = fitted.layout.future(90, 4).index.to_frame(index=False)
+    x = np.random.default_rng(9).normal(size=(12, 2))
+    return fitted, coming.assign(price=x[:, 0], promotion=x[:, 1], y=x.sum(axis=1))
+
+
+def test_features_to_come_are_known_by_their_names(two_features):
+    fitted, coming = two_features
+    expected = fitted.forecast(4, features=coming).mean
+    for columns in (
+        ["unique_id", "ds", "promotion", "price"],
+        ["promotion", "ds", "y", "price", "unique_id"],
+    ):
+        ahead = fitted.forecast(4, features=coming[columns].assign(holiday=1.0)).mean
+        pd.testing.assert_frame_equal(ahead, expected)
+    swapped = coming.rename(columns={"price": "promotion", "promotion": "price"})
+    difference = fitted.forecast(4, features=swapped).mean["y"] - expected["y"]
+    assert (difference.abs() > 0.1).any()
+    with pytest.raises(InputError, match=r"no column 'promotion'; the columns are 'price'"):
+        fitted.forecast(4, features=coming.drop(columns="promotion"))
+    with pytest.raises(InputError, match="no columns 'price', 'promotion'"):
+        fitted.forecast(4, features=coming[["unique_id", "ds"]])
+
+
+@pytest.mark.parametrize("go_on", ["append", "extend"])
+def test_features_of_new_data_are_its_columns(two_features, go_on):
+    fitted, coming = two_features
+    expected = getattr(fitted, go_on)(coming, features=coming).log_likelihood
+    with_others = coming.assign(holiday=1.0)
+    for names in (["price", "promotion"], ["promotion", "price"]):
+        longer = getattr(fitted, go_on)(with_others, features=names)
+        pd.testing.assert_series_equal(longer.log_likelihood, expected)
+    with pytest.raises(InputError, match="no column 'promotion'"):
+        getattr(fitted, go_on)(with_others, features=["price", "holiday"])
+    with pytest.raises(InputError, match="no column 'prices'"):
+        getattr(fitted, go_on)(with_others, features=["prices", "promotion"])
+
+
+def test_names_of_features_are_saved(two_features, tmp_path):
+    fitted, coming = two_features
+    fitted.save(tmp_path / "fit.statespace")
+    loaded = load(tmp_path / "fit.statespace")
+    ahead = loaded.forecast(4, features=coming[["unique_id", "ds", "promotion", "price"]])
+    pd.testing.assert_frame_equal(ahead.mean, fitted.forecast(4, features=coming).mean)
+
+
+def test_one_of_the_series_knows_the_names(two_features):
+    fitted, coming = two_features
+    own = rows(coming, "a").set_index("ds")
+    ahead = fitted["a"].forecast(4, features=own[["promotion", "price"]])
+    expected = rows(fitted.forecast(4, features=coming).mean, "a")["y"]
+    np.testing.assert_allclose(ahead.mean, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(

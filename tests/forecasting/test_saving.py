@@ -396,7 +396,8 @@ def test_no_field_is_forgotten():
 
     known = {
         PosteriorResult: "problem layout method share estimates start draws chains",
-        Problem: "model parameterisation values units fixed features times priors jacobian",
+        Problem: "model parameterisation values units fixed features times feature_names priors "
+        "jacobian",
         LongLayout: "columns grid stride last lengths frame",
     }
     for cls, names in known.items():
