@@ -25,8 +25,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick docs lint \
-  wheel clean
+.PHONY: demo test test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick bench-paper \
+  docs lint wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/with-forecast $(VENV)/bridge
@@ -62,6 +62,9 @@ bench-linalg: $(BENCH)/with-torch $(MXNET)/installed
 
 bench-linalg-quick: $(BENCH)/with-torch $(MXNET)/installed
 	$(BENCH)/bin/python benchmarks/linalg.py --quick
+
+bench-paper: $(BENCH)/installed $(MXNET)/installed
+	$(BENCH)/bin/python benchmarks/paper.py
 
 docs: $(VENV)/with-docs
 	rm -rf docs/generated  # of names that are gone, pages would remain

@@ -40,12 +40,14 @@ class _Worker:
         if not _interpreter().exists():
             raise ImportError(f"no {_interpreter()} (see benchmarks/README.md)")
         folder = str(Path(__file__).parents[1])
+        threads = os.environ.get("TF_NUM_INTEROP_THREADS", "1")  # see timing.limit_threads
         self._process = subprocess.Popen(
             [_interpreter(), "-m", "factorisations.mxnet_worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": folder, "MXNET_CPU_WORKER_NTHREADS": "1"},
+            # As TF_NUM_INTEROP_THREADS, its name for operators that run at once.
+            env=os.environ | {"PYTHONPATH": folder, "MXNET_CPU_WORKER_NTHREADS": threads},
         )
         self.folder = tempfile.TemporaryDirectory(prefix="bench-mxnet-")
         self.version = self.ask("version")
@@ -72,13 +74,13 @@ def versions() -> dict[str, str]:
 def columns(name: str, n: int) -> dict:
     if name not in OPERATORS:
         return {}
-    return {"MXNet": lambda arguments, cotangents: _Case(name, arguments, cotangents)}
+    return {"MXNet": lambda arguments, cotangents: Case(name, arguments, cotangents)}
 
 
-class _Case:
+class Case:
     """A call in the other process: its own stopwatch runs there (see ``timing.measure``)."""
 
-    def __init__(self, name, arguments, cotangents):
+    def __init__(self, name, arguments, cotangents, module=""):
         self._key = id(self)
         self._path = f"{_WORKER.folder.name}/{self._key}.npz"
         np.savez(self._path, *arguments, *(cotangents or ()))
@@ -88,6 +90,7 @@ class _Case:
             name=name,
             path=self._path,
             num_arguments=len(arguments),
+            module=module,
         )
         weakref.finalize(self, _WORKER.ask, "drop", key=self._key).atexit = False
 

@@ -1,11 +1,13 @@
 """The process behind ``mxnet_.py``, in MXNet's environment: reads requests, answers, until the end.
 
-prepare  takes arrays from a file and makes the call of a key
+prepare  takes arrays from a file and makes the call of a key, of an operator of this module or of
+         another one that has OPERATORS
 run      makes the call once and puts its results into a file
 turn     makes it as ``timing.take_turn`` does, and answers with the seconds
 drop     forgets it
 """
 
+import importlib
 import json
 import os
 import sys
@@ -35,11 +37,11 @@ def version() -> str:
     return f"{mxnet.__version__} (NumPy {np.__version__})"
 
 
-def prepare(key: int, name: str, path: str, num_arguments: int) -> None:
+def prepare(key: int, name: str, path: str, num_arguments: int, module: str = "") -> None:
     with np.load(path) as file:
         arrays = [mxnet.nd.array(file[key], dtype=file[key].dtype) for key in file.files]
     arguments, cotangents = arrays[:num_arguments], arrays[num_arguments:]
-    operator = OPERATORS[name]
+    operator = (importlib.import_module(module).OPERATORS if module else OPERATORS)[name]
     if not cotangents:
         _calls[key] = lambda: _wait(_as_list(operator(*arguments)))
         return

@@ -47,7 +47,7 @@ def speed(rows: list[dict], limits: dict) -> str:
             f"{flops:.3g} ({100 * flops / limits[row['dtype']]:.0f} %)",
             f"{gigabytes:.3g} ({100 * memory:.0f} %, {100 * cached:.0f} %)",
         ]
-    return _markdown([heading, *cells]) + "\n\n" + _NOTE
+    return markdown([heading, *cells]) + "\n\n" + _NOTE
 
 
 _NOTE = (
@@ -86,7 +86,7 @@ def compiled(rows: list[dict], limits: dict) -> str | None:
         "Inside tf.function(jit_compile=True): microseconds per matrix, minimum over repeats; "
         "least as above, for a call of this kind."
     )
-    return _markdown(cells) + "\n\n" + note if len(cells) > 1 else None
+    return markdown(cells) + "\n\n" + note if len(cells) > 1 else None
 
 
 def _first_cells(row):
@@ -122,7 +122,8 @@ def _verdict(ratio, wanted, share_of_bandwidth=0.0, largest=None):
     return f"**{ratio:.2g}×** ({wanted:.2g}) {reached}"
 
 
-def _markdown(cells):
+def markdown(cells) -> str:
+    """A table of text, the heading first, that is readable as it stands."""
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = [
         "| "
@@ -142,7 +143,7 @@ def threads(rows: list[dict], count: int, wanted: float) -> str:
         cells.append([*_first_cells(row), f"{one:.3g}", f"{several:.3g}"])
         largest = one / max(row["copy_microseconds"], one / count)
         cells[-1].append(_verdict(one / several, wanted, largest=largest))
-    return _markdown(cells) + (
+    return markdown(cells) + (
         "\n\nMicroseconds per matrix, minimum over repeats. Where a copy of as many bytes on "
         f"{count} threads would miss the goal,\nthe multiple it would reach stands beside it."
     )
@@ -156,7 +157,7 @@ def memory(rows: list[dict]) -> str:
         multiples = row["multiples"]
         values = [f"{multiples[label]:.2f}" if label in multiples else "–" for label in labels]
         cells.append([row["operator"], _size(row), *values])
-    return _markdown(cells) + (
+    return markdown(cells) + (
         "\n\nPeak memory beyond arguments and cotangents, in multiples of one argument, of the "
         "forward pass with gradient,\nwhere results and gradients are the least there can be, and "
         "of our backward pass alone, with its gradients."
