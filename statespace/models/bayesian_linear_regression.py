@@ -118,7 +118,8 @@ class BayesianLinearRegression(RegressionPosterior):
     def _others(self, caller, x, y, weights):
         """The array of observations to be added or removed."""
         x, y, weights = observations(caller, x, y, weights, self._fitted.fit.posterior.mean)
-        return regression_array.collect(x, y, weights, self.intercept_wanted)
+        origin = self._fitted.array.origin
+        return regression_array.collect(x, y, weights, self.intercept_wanted, origin)
 
     def _settle(self, array, raw=None):
         """Computes everything from the array, and takes it over if that succeeds."""

@@ -3,7 +3,8 @@
 The rows ``sqrt(weight_i) [1, x_i', y_i]`` of all observations enter posterior and evidence through
 their Gram matrix alone, so any array with the same Gram matrix will do. The one kept here is upper
 trapezoidal, from an LQ factorisation, with no more rows than columns or observations. Its first row
-is the only one in which the intercept occurs: the others are the data less their means.
+is the only one in which the intercept occurs: the others are the data less their means. Features
+and target are taken from an origin near those means, so that digits are not spent on them.
 """
 
 from typing import NamedTuple
@@ -20,6 +21,7 @@ class RegressionArray(NamedTuple):
     """The data, up to an orthogonal transformation."""
 
     rows: tf.Tensor  # [intercept, features, target], upper trapezoidal, [..., R, D + 1 or D + 2]
+    origin: tf.Tensor  # of features and target, [..., D + 1]; zero without intercept
     count: tf.Tensor  # observations of positive weight, [...]
     log_weights: tf.Tensor  # sum of the logarithms of their weights, [...]
 
@@ -34,19 +36,26 @@ class CentredData(NamedTuple):
     total_weight: tf.Tensor | None  # None without intercept, [...]
 
 
-def collect(x, y, weights, intercept) -> RegressionArray:
-    """The array of given observations: ``[..., N, D]``, ``[..., N]`` and ``[..., N]``, or None."""
-    columns = [x, y[..., tf.newaxis]]
+def collect(x, y, weights, intercept, origin=None) -> RegressionArray:
+    """The array of given observations: ``[..., N, D]``, ``[..., N]`` and ``[..., N]``, or None.
+
+    Those to be added to an array, or removed, have its origin.
+    """
+    rows = tf.concat([x, y[..., tf.newaxis]], axis=-1)
+    weights = tf.ones_like(y) if weights is None else weights
+    if origin is None:
+        share = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=-1, keepdims=True))
+        origin = tf.reduce_sum(rows * share[..., tf.newaxis], axis=-2)
+        origin = origin if intercept else tf.zeros_like(origin)
+    rows -= origin[..., tf.newaxis, :]
     if intercept:
-        columns.insert(0, tf.ones_like(columns[1]))
-    rows = tf.concat(columns, axis=-1)
-    used = tf.ones_like(y) if weights is None else tf.cast(weights > 0, y.dtype)
-    log_weights = tf.zeros_like(y)
-    if weights is not None:
-        rows *= tf.sqrt(weights)[..., tf.newaxis]
-        log_weights = tf.math.log(tf.where(weights > 0, weights, tf.ones_like(weights)))
+        rows = tf.concat([tf.ones_like(rows[..., :1]), rows], axis=-1)
+    used = weights > 0
     return RegressionArray(
-        _triangle(rows), tf.reduce_sum(used, axis=-1), tf.reduce_sum(log_weights, axis=-1)
+        _triangle(rows * tf.sqrt(weights)[..., tf.newaxis]),
+        origin,
+        tf.reduce_sum(tf.cast(used, y.dtype), axis=-1),
+        tf.reduce_sum(tf.math.log(tf.where(used, weights, tf.ones_like(weights))), axis=-1),
     )
 
 
@@ -54,6 +63,7 @@ def add(array: RegressionArray, other: RegressionArray) -> RegressionArray:
     """The array of both sets of observations together."""
     return RegressionArray(
         _triangle(tf.concat([array.rows, other.rows], axis=-2)),
+        array.origin,
         array.count + other.count,
         array.log_weights + other.log_weights,
     )
@@ -91,7 +101,10 @@ def remove(array: RegressionArray, other: RegressionArray) -> RegressionArray:
         )
     kept = tf.matmul(factor, array.rows, transpose_a=True)
     return RegressionArray(
-        _triangle(kept), array.count - other.count, array.log_weights - other.log_weights
+        _triangle(kept),
+        array.origin,
+        array.count - other.count,
+        array.log_weights - other.log_weights,
     )
 
 
@@ -102,7 +115,7 @@ def centred(array: RegressionArray, intercept: bool) -> CentredData:
         zero = tf.zeros_like(rows[..., 0, :])
         return CentredData(rows[..., :-1], rows[..., -1], zero[..., :-1], zero[..., -1], None)
     root = rows[..., 0, :1]
-    means = rows[..., 0, 1:] / root
+    means = array.origin + rows[..., 0, 1:] / root
     return CentredData(
         rows[..., 1:, 1:-1], rows[..., 1:, -1], means[..., :-1], means[..., -1], root[..., 0] ** 2
     )

@@ -93,9 +93,10 @@ class EvidencePrior:
         scales = maximise(problem.data, problem.count, per_feature=self.per_feature)
         if not scales.converged.all():
             warnings.warn(
-                f"{_OP}: the evidence has no maximum within reach in {np.sum(~scales.converged)} of "
-                f"{scales.converged.size} data sets (see converged). Mostly, the weights then reproduce y exactly and the noise tends to zero: take "
-                "fewer features, or fix the scales.",
+                f"{_OP}: no maximum of the evidence within reach in {np.sum(~scales.converged)} of "
+                f"{scales.converged.size} data sets (see converged). Mostly, the weights then "
+                "reproduce y exactly and the noise tends to zero: take fewer features, or fix the "
+                "scales.",
                 stacklevel=4,
             )
         fitted = FixedPrior(scales.noise_scale, scales.weight_scale).fit(problem)
