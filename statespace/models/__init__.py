@@ -15,6 +15,7 @@ from statespace.models.custom import Custom
 from statespace.models.cycle import Cycle
 from statespace.models.dynamic_factor import DynamicFactor
 from statespace.models.exponential_smoothing import ExponentialSmoothing
+from statespace.models.gaussian_process import GaussianProcess
 from statespace.models.irregular import Irregular
 from statespace.models.matern import MaternProcess
 from statespace.models.motion import ConstantAcceleration, ConstantVelocity
@@ -39,6 +40,7 @@ __all__ = [
     "DynamicRegression",
     "ExponentialSmoothing",
     "FixedPrior",
+    "GaussianProcess",
     "Irregular",
     "LocalLevel",
     "LocalLinearTrend",

@@ -1,0 +1,162 @@
+"""Gaussian process regression with learnt kernels, mean functions and features."""
+
+import tensorflow as tf
+
+from statespace.linalg_ops.arguments import check_choice, positive_int
+from statespace.models.gaussian_process_arguments import Observations, observations
+from statespace.models.gaussian_process_fit import Objectives, fit_parameters
+from statespace.models.gaussian_process_inference import condition, observed_covariance
+from statespace.models.gaussian_process_parameters import (
+    NOISE,
+    checked_values,
+    kernel_at,
+    mean_at,
+    parameters_of,
+)
+from statespace.models.gaussian_process_posterior import GaussianProcessPosterior
+
+_OP = "GaussianProcess"
+
+
+class GaussianProcess:
+    """y = f(x) + noise, where f is a Gaussian process.
+
+    The model is immutable and holds no data; ``fit`` and ``condition`` return a posterior. The
+    kernel is a function from its parameters to a kernel of ``tfp.math.psd_kernels``: the names of
+    its arguments are the names of the parameters, each of them positive. All of them, and
+    ``noise_variance``, are learnt by maximum marginal likelihood.
+
+    Args:
+      kernel: the function, or a kernel as it is, in which nothing is learnt.
+      mean: the prior mean: a function of inputs ``[..., n, d]`` and of further arguments, which are
+        real parameters, with values ``[..., n]``. None is zero.
+      feature_map: a Keras model from inputs ``[N, d]`` to features ``[N, k]``, on which the kernel
+        works (a deep kernel). ``fit`` trains it in place.
+      parameters: replacements for the parameters of these names, for other shapes, domains or
+        starting values: ``Positive("length_scale", (3,), x_power=1)`` is a length scale for each of
+        three columns. Without one, a name with ``amplitude`` in it is measured in units of y, one
+        with ``length_scale`` or ``period`` in units of x, and others are pure numbers.
+
+    Raises:
+      ValueError: two parameters have one name, or ``parameters`` has a name of none.
+
+    References:
+      Rasmussen & Williams, Gaussian Processes for Machine Learning, MIT Press, 2006.
+      Seeger et al., Auto-Differentiating Linear Algebra, arXiv:1710.08717, section 1.
+      Wilson et al., Deep Kernel Learning, AISTATS 2016.
+
+    Example:
+
+      >>> import numpy as np, tensorflow_probability as tfp, statespace as ss
+      >>> def kernel(amplitude, length_scale):
+      ...     return tfp.math.psd_kernels.MaternFiveHalves(amplitude, length_scale)
+      >>> gp = ss.models.GaussianProcess(kernel)
+      >>> [parameter.name for parameter in gp.parameters]
+      ['amplitude', 'length_scale', 'noise_variance']
+      >>> rng = np.random.default_rng(2)
+      >>> x = np.linspace(0, 10, 50)[:, np.newaxis]
+      >>> post = gp.fit(x, np.sin(x[:, 0]) + 0.1 * rng.normal(size=50))
+      >>> prediction = post.predict(np.array([[5.0]]), noise=False)
+      >>> print(prediction.mean().numpy().round(2), prediction.stddev().numpy().round(2))
+      [-0.94] [0.05]
+    """
+
+    def __init__(self, kernel, mean=None, feature_map=None, *, parameters=()):
+        self.kernel, self.mean, self.feature_map = kernel, mean, feature_map
+        self.parameters = parameters_of(kernel, mean, parameters)
+        self._objectives = Objectives(self.parameters, self._log_likelihood_of)
+
+    def log_marginal_likelihood(
+        self, params, x, y, *, error_variance=None, on_failure="raise"
+    ) -> tf.Tensor:
+        """log p(y) at given parameter values, ``[...]``.
+
+        Differentiable twice in parameters and data, with memory for a few matrices ``[n, n]``.
+
+        Args:
+          params: dict from the name of each parameter to its value ``[..., *shape]``; leading axes
+            broadcast with those of the data.
+          x: inputs, ``[..., n, d]``, float32 or float64.
+          y: observations, ``[..., n]``.
+          error_variance: known variance of each observation's own error, beside the
+            ``noise_variance`` that all have in common; broadcasts against ``[..., n]``.
+          on_failure: "raise", or "nan": where the covariance matrix is not positive definite.
+
+        Raises:
+          ValueError: an argument has the wrong names, shape or dtype, or a value that is not
+            finite; or a covariance matrix is not positive definite (in a graph,
+            ``tf.errors.InvalidArgumentError``).
+        """
+        check_choice(_OP, "on_failure", on_failure, ("raise", "nan"))
+        data = observations(x, y, error_variance)
+        params = checked_values(self.parameters, params, data.x.dtype)
+        return self._log_likelihood_of(params, data, on_failure)
+
+    def condition(self, x, y, params, *, error_variance=None) -> GaussianProcessPosterior:
+        """The posterior at given parameter values.
+
+        Args:
+          x, y, params, error_variance: as for ``log_marginal_likelihood``; without observations,
+            n = 0, it is the prior.
+
+        Raises:
+          ValueError: as for ``log_marginal_likelihood``.
+        """
+        data = observations(x, y, error_variance)
+        return GaussianProcessPosterior(
+            self, data, checked_values(self.parameters, params, data.x.dtype)
+        )
+
+    def fit(self, x, y, *, error_variance=None, fix=None, num_starts=3) -> GaussianProcessPosterior:
+        """Learns the parameters by maximum marginal likelihood.
+
+        L-BFGS over the parameters' free coordinates, in units of the data, from several starting
+        points. All data sets of a batch and all starts run in step, each with parameters of its
+        own.
+
+        Args:
+          x, y, error_variance: as for ``log_marginal_likelihood``.
+          fix: dict from the names of parameters that are not learnt to their values
+            ``[..., *shape]``.
+          num_starts: how many starting points, a positive int.
+
+        Returns:
+          The posterior at the highest likelihood found. float32 data are fitted in float32, to
+          about half of its digits.
+
+        Raises:
+          ValueError: as for ``log_marginal_likelihood``; ``fix`` has a name that is not a
+            parameter's; or a batch member has no observations.
+        """
+        data = observations(x, y, error_variance)
+        num_starts = positive_int("GaussianProcess.fit", "num_starts", num_starts)
+        params, converged = fit_parameters(self._objectives, self, data, fix or {}, num_starts)
+        return GaussianProcessPosterior(self, data, params, converged)
+
+    def kernel_at(self, params, dtype):
+        """The kernel, of ``tfp.math.psd_kernels``, at parameter values."""
+        return kernel_at(self.kernel, params, dtype)
+
+    def mean_at(self, params, x):
+        """The prior mean at inputs ``[..., n, d]``: ``[..., n]``."""
+        return mean_at(self.mean, params, self.parameters, x)
+
+    def features(self, x, *, training=False):
+        """What the kernel works on: ``[..., n, k]`` for inputs ``[..., n, d]``."""
+        if self.feature_map is None:
+            return x
+        rows = tf.reshape(x, [-1, x.shape[-1]])
+        features = tf.cast(self.feature_map(rows, training=training), x.dtype)
+        shape = tf.concat([tf.shape(x)[:-1], tf.shape(features)[-1:]], axis=0)
+        features = tf.reshape(features, shape)
+        features.set_shape([*x.shape[:-1], features.shape[-1]])
+        return features
+
+    def _log_likelihood_of(self, params, data: Observations, on_failure="nan"):
+        kernel = self.kernel_at(params, data.x.dtype)
+        noise = params[NOISE][..., tf.newaxis]
+        if data.error_variance is not None:
+            noise += data.error_variance
+        residual = data.y - self.mean_at(params, data.x)
+        matrix = observed_covariance(kernel, self.features(data.x), noise)
+        return condition(matrix, residual, on_failure=on_failure).log_marginal_likelihood

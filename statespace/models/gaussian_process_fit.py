@@ -1,0 +1,231 @@
+"""Maximum marginal likelihood by L-BFGS, for many data sets and starting points at once."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from statespace.models.gaussian_process_arguments import Observations
+from statespace.models.gaussian_process_parameters import (
+    checked_values,
+    mean_at,
+    units,
+)
+from statespace.models.parameters import Location
+
+_OP = "GaussianProcess.fit"
+# Numbers in the covariance matrices of which one evaluation takes care at a time.
+_AT_ONCE = 2**22
+
+
+def fit_parameters(objectives, model, data: Observations, fix, num_starts):
+    """The parameters at the highest marginal likelihood found.
+
+    Args:
+      objectives: the :class:`Objectives` of the model.
+      model: its ``parameters`` and ``mean`` are looked at.
+      data: observations.
+      fix: dict from names to the values of what is not learnt.
+      num_starts: number of starting points.
+
+    Returns:
+      Dict from each name to a value ``[..., *shape]``, and whether it converged, bool ``[...]``.
+
+    Raises:
+      ValueError: there are no observations, or ``fix`` has a name that is not a parameter's.
+    """
+    problem = _Problem(objectives, model, data, fix)
+    points, converged = problem.maximise(problem.starting_points(num_starts))
+    values = problem.values(points)
+    batch = problem.batch
+    shaped = {name: tf.reshape(value, [*batch, *value.shape[1:]]) for name, value in values.items()}
+    return shaped, converged.reshape(batch)
+
+
+class Objectives:
+    """Minus the log marginal likelihood and its gradient as graphs, traced once for each kind.
+
+    A kind is what is learnt, the number of features, the dtype, and whether there is a batch of
+    data sets. Their sizes are free, so that fits to growing data find their graph again.
+
+    Args:
+      parameters: of the model.
+      log_likelihood: function of a dict of values ``[A, *shape]`` and of :class:`Observations` with
+        the batch shape ``[A]`` or none; NaN where it does not exist.
+    """
+
+    def __init__(self, parameters, log_likelihood):
+        self.parameters, self._log_likelihood = parameters, log_likelihood
+        self._graphs = {}
+
+    def __call__(self, points, units, fixed, data):
+        """Values ``[A]`` and gradients ``[A, P]`` at free coordinates ``[A, P]``.
+
+        Args:
+          points: float64.
+          units: of what is learnt, by name, ``[A, *shape]``.
+          fixed: values of what is not, by name, ``[A, *shape]``.
+          data: observations with errors, zero if need be.
+        """
+        key = (*units, data.x.shape.rank, data.x.shape[-1], data.x.dtype)
+        if key not in self._graphs:
+            self._graphs[key] = self._graph(units, fixed, data)
+        return self._graphs[key](points, units, fixed, data)
+
+    def _graph(self, units, fixed, data):
+        def free_size(value, axes):
+            return tf.TensorSpec([*[None] * axes, *value.shape[axes:]], value.dtype)
+
+        lead = data.x.shape.rank - 1
+        size = sum(math.prod(unit.shape[1:]) for unit in units.values())
+        signature = (
+            tf.TensorSpec([None, size], tf.float64),
+            {name: free_size(unit, 1) for name, unit in units.items()},
+            {name: free_size(value, 1) for name, value in fixed.items()},
+            Observations(*(free_size(value, lead) for value in data)),
+        )
+        # AutoGraph has nothing to convert here but what users wrote.
+        return tf.function(self._value_and_gradient, input_signature=signature, autograph=False)
+
+    def _value_and_gradient(self, points, units, fixed, data):
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            values = values_at(self.parameters, points, units, fixed, data.x.dtype)
+            value = -tf.cast(self._log_likelihood(values, data), points.dtype)
+        return value, tape.gradient(value, points)
+
+
+def values_at(parameters, points, units, fixed, dtype):
+    """All parameters ``[A, *shape]`` at free coordinates ``[A, P]``; see :class:`Objectives`."""
+    result, start = {}, 0
+    for parameter in parameters:
+        if parameter.name in fixed:
+            result[parameter.name] = fixed[parameter.name]
+            continue
+        part = tf.reshape(points[:, start : start + parameter.size], [-1, *parameter.shape])
+        value = units[parameter.name] * parameter.bijector.forward(part)
+        result[parameter.name] = tf.cast(value, dtype)
+        start += parameter.size
+    return result
+
+
+class _Problem:
+    """R data sets, and the free coordinates ``[P]`` of what is learnt of each."""
+
+    def __init__(self, objectives, model, data, fix):
+        self.objectives, self.mean, self.dtype = objectives, model.mean, data.x.dtype
+        self.all = model.parameters
+        known = {parameter.name for parameter in self.all}
+        if not set(fix) <= known:
+            raise ValueError(
+                f"{_OP}: fix has {', '.join(sorted(set(fix) - known))}; the parameters are "
+                f"{', '.join(parameter.name for parameter in self.all)}."
+            )
+        fixed = [parameter for parameter in self.all if parameter.name in fix]
+        fix = checked_values(fixed, fix, self.dtype)
+        self.free = [parameter for parameter in self.all if parameter.name not in fix]
+        errors = data.error_variance
+        errors = tf.zeros(data.y.shape[-1:], self.dtype) if errors is None else errors
+        batch = np.broadcast_shapes(
+            data.x.shape[:-2],
+            data.y.shape[:-1],
+            errors.shape[:-1],
+            *(fix[p.name].shape[: fix[p.name].shape.rank - len(p.shape)] for p in fixed),
+        )
+        self.batch, self.count = batch, math.prod(batch)
+        n = data.y.shape[-1]
+        if n == 0 or self.count == 0:
+            raise ValueError(
+                f"{_OP}: x has shape {data.x.shape}; there is nothing to learn from. "
+                "condition(x, y, params) gives the prior."
+            )
+        self.data = Observations(
+            self._rows(data.x, data.x.shape[-2:]), self._rows(data.y, [n]), self._rows(errors, [n])
+        )
+        self.fixed = {p.name: self._rows(fix[p.name], p.shape) for p in fixed}
+        self.units = units(self.free, self.data.x.numpy(), self.data.y.numpy())
+        self.at_once = max(1, _AT_ONCE // n**2)
+
+    def _rows(self, value, event):
+        """``[..., *event]`` as ``[R, *event]``."""
+        return tf.reshape(tf.broadcast_to(value, [*self.batch, *event]), [-1, *event])
+
+    def values(self, points):
+        """All parameters ``[R, *shape]`` at free coordinates ``[R, P]``."""
+        return values_at(self.all, tf.constant(points), self.units, self.fixed, self.dtype)
+
+    def objective(self, points, members):
+        """Minus the log marginal likelihood, and its gradient; for ``minimise``."""
+        members = members % self.count
+        results = []
+        for i in range(0, len(points), self.at_once):
+            rows = members[i : i + self.at_once]
+            results.append(
+                self.objectives(
+                    tf.constant(points[i : i + self.at_once]),
+                    {name: tf.constant(unit[rows]) for name, unit in self.units.items()},
+                    {name: tf.gather(value, rows) for name, value in self.fixed.items()},
+                    # One data set needs no copies for its starting points.
+                    tf.nest.map_structure(
+                        lambda value, rows=rows: (
+                            value[0] if self.count == 1 else tf.gather(value, rows)
+                        ),
+                        self.data,
+                    ),
+                )
+            )
+        return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
+
+    def maximise(self, starts):
+        """Coordinates ``[R, P]`` of the best end of all starts ``[S, R, P]``; whether converged."""
+        # Pure NumPy, and needs nothing of what else is there.
+        from statespace.forecasting.optimise import minimise
+
+        if starts.shape[-1] == 0:
+            return starts[0], np.ones(self.count, bool)
+        exact = self.dtype == tf.float64
+        limits = [np.broadcast_to(np.reshape(p.limits, [2, 1]), [2, p.size]) for p in self.free]
+        found = minimise(
+            self.objective,
+            starts.reshape(-1, starts.shape[-1]),
+            np.concatenate(limits, axis=1),
+            gradient_tolerance=1e-6 if exact else 1e-2,
+            value_tolerance=1e-12 if exact else 1e-6,
+        )
+        value = np.where(np.isfinite(found.value), found.value, np.inf)
+        members = np.arange(self.count)
+        best = np.argmin(value.reshape(len(starts), -1), axis=0) * self.count + members
+        return found.x[best], found.converged[best]
+
+    def starting_points(self, num_starts):
+        """Points ``[S, R, P]`` spread over the starting ranges; the first is in their middle.
+
+        Those of the mean's parameters are all where least squares puts them.
+        """
+        from scipy.stats import qmc
+
+        ranges = [np.broadcast_to(np.reshape(p.start, [2, 1]), [2, p.size]) for p in self.free]
+        low, high = np.concatenate([np.zeros([2, 0]), *ranges], axis=1)
+        spread = np.full([1, len(low)], 0.5)
+        if num_starts > 1 and len(low):
+            halton = qmc.Halton(len(low), scramble=False)
+            halton.fast_forward(1)  # past the origin
+            spread = np.concatenate([spread, halton.random(num_starts - 1)])
+        starts = (low + spread * (high - low))[:, np.newaxis]
+        starts = np.repeat(starts, self.count, axis=1)
+        of_mean = [isinstance(p, Location) for p in self.free]
+        columns = np.repeat(np.array(of_mean, bool), [p.size for p in self.free])
+        if columns.any():
+            starts[..., columns] = self._least_squares(np.where(columns, 0.0, starts[0]), columns)
+        return starts
+
+    def _least_squares(self, points, columns):
+        """Coordinates of the mean's parameters ``[R, K]``, as far as the mean is linear in them."""
+        points = tf.constant(points)
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            mean = mean_at(self.mean, self.values(points), self.all, self.data.x)
+        design = tape.batch_jacobian(mean, points).numpy()[..., columns]
+        missed = (self.data.y - mean).numpy()
+        found = [np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(design, missed, strict=True)]
+        return np.asarray(found, np.float64)
