@@ -1,30 +1,19 @@
 """How well does a model forecast? A backtest from rolling origins, with a baseline beside it."""
 
-import warnings
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from statespace.forecasting import metrics
-from statespace.forecasting.data import as_batch, as_features
-from statespace.forecasting.errors import InputError, SkippedSeriesWarning
-from statespace.forecasting.layout import ArrayLayout
+from statespace.forecasting import backtest, metrics
+from statespace.forecasting.backtest import Predictions
+from statespace.forecasting.data import as_batch, as_features, as_times
+from statespace.forecasting.errors import InputError
 from statespace.forecasting.moments import normal_half_width, normal_quantile
+from statespace.forecasting.steps import moved_behind, times_moved_behind
 
 BASELINE = "seasonal naive"
-_WHICH = "(y[j, i] is series i before origin j.)"
 QUANTILES = tuple(np.arange(1, 10) / 10)  # of the weighted quantile loss
-
-
-class Predictions(NamedTuple):
-    """What was forecast after each origin: normal distributions.
-
-    For a mixture, as methods that draw parameters give one, the normal of its mean and variance.
-    """
-
-    mean: np.ndarray  # [J, N, h, m]
-    variance: np.ndarray  # [J, N, h, m]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +144,7 @@ def evaluate(
     refit=True,
     levels=(0.9,),
     features=None,
+    times=None,
     season=None,
     method="mle",
     **options,
@@ -179,6 +169,7 @@ def evaluate(
         these parameters from all.
       levels: probabilities of central intervals whose coverage is counted.
       features: for regressions, as for ``model.fit``; at the steps to come they count as known.
+      times: when the steps are, for models in continuous time, as for ``model.fit``.
       season: steps of a season for MASE and the baseline; by default the longest period of the
         model's seasonal terms, or 1.
       method: how parameters are estimated, as for ``model.fit``.
@@ -210,26 +201,29 @@ def evaluate(
             raise InputError(f"{name} is a positive whole number; given was {count!r}.")
     values, layout = as_batch(y, model.num_observed)
     features = as_features(features, model, layout, values.shape)
+    times = as_times(times, model, values.shape)
     lengths = getattr(layout, "lengths", np.full(len(values), values.shape[1]))
     padding = values.shape[1] - lengths
-    values = _rolled(values, padding)
-    if features is not None and len(features) > 1:
-        features = _rolled(features, padding)
+    if padding.any():
+        values = moved_behind(values, padding)
+        features = None if features is None else moved_behind(features, padding)
+        times = None if times is None else times_moved_behind(times, padding)
     season = _longest_period(model) if season is None else season
-    origins = _origins(lengths, horizon, num_origins, step, season, layout)
+    origins = backtest.origins(lengths, horizon, num_origins, step, season, layout)
     batch = np.broadcast_to(values, (num_origins, *values.shape))
     before = np.arange(origins.max()) < origins[..., np.newaxis]
     past = np.where(before[..., np.newaxis], batch[:, :, : origins.max()], np.nan)
     ahead = (origins[..., np.newaxis] + np.arange(horizon))[..., np.newaxis]
     actual = np.take_along_axis(batch, ahead, axis=2)
-    fit = _Fitter(model, past, features, method, options)
+    fit = backtest.Fitter(model, past, features, times, method, options)
     predictions = Predictions(np.empty(actual.shape), np.empty(actual.shape))
-    for estimated_from, used_at in _plan(num_origins, refit, options.get("share")):
+    for estimated_from, used_at in backtest.plan(num_origins, refit, options.get("share")):
         result = fit(estimated_from)
         for j in used_at:
             number = len(values) * (j - used_at[0] if refit else 0) + np.arange(len(values))
-            forecast = _forecast(result, number, origins[j], past[j], features, horizon)
-            predictions.mean[j], predictions.variance[j] = forecast
+            predictions.mean[j], predictions.variance[j] = backtest.forecast(
+                result, number, origins[j], past[j], features, times, horizon
+            )
     # What the model cannot be fitted to is not held against the others either.
     actual = np.where(np.isnan(predictions.mean), np.nan, actual)
     return Evaluation(
@@ -242,121 +236,9 @@ def evaluate(
         actual=actual,
         predictions={
             repr(model): predictions,
-            BASELINE: _seasonal_naive(past, origins, horizon, season),
+            BASELINE: backtest.seasonal_naive(past, origins, horizon, season),
         },
     )
-
-
-def _origins(lengths, horizon, num_origins, step, season, layout):
-    """How many steps lie before each origin, [J, N]."""
-    back = horizon + step * np.arange(num_origins)[::-1]
-    origins = lengths - back[:, np.newaxis]
-    for i in np.flatnonzero(origins[0] <= season):
-        raise InputError(
-            f"{layout.labels()[i]}: of its {lengths[i]} steps {back[0]} lie after the earliest of "
-            f"{num_origins} origins, which leaves too few to fit and to compare with the values "
-            f"{season} steps before. Use fewer origins, a smaller step or a shorter horizon."
-        )
-    return origins
-
-
-def _plan(num_origins, refit, share):
-    """Pairs: the origins before which a batch of fits is made, and those at which it is used."""
-    every = list(range(num_origins))
-    if not refit:
-        return [([0], every)]
-    return [([j], [j]) for j in every] if share else [(every, every)]
-
-
-@dataclass(frozen=True)
-class _Fitter:
-    """Fits the model to the data before some of the origins, one batch."""
-
-    model: Any
-    past: np.ndarray
-    features: Any
-    method: str
-    options: dict
-
-    def __call__(self, origins):
-        past, features = self.past[origins], self.features
-        if features is not None:
-            shape = (*past.shape[:3], features.shape[-1])
-            features = np.broadcast_to(features[:, : past.shape[2]], shape)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                result = self.model.fit(past, self.method, features, **self.options)
-            except InputError as error:
-                raise InputError(f"{error} {_WHICH}") from None
-        nothing = result.skipped.all(axis=1)
-        if nothing.any():
-            j = int(np.argmax(nothing))
-            raise InputError(f"y[{j}, 0]: {result.message[j, 0]} {_WHICH}")
-        for one in caught:
-            which = f" {_WHICH}" if one.category is SkippedSeriesWarning else ""
-            warnings.warn(f"{one.message}{which}", one.category, stacklevel=3)
-        return result
-
-
-def _forecast(result, number, lengths, past, features, horizon):
-    """Forecasts of N series from the ends of their data.
-
-    Args:
-      result: fits.
-      number: which of the fits each series' parameters are from, [N].
-      lengths: number of steps before the end of each series, [N].
-      past: the series, [N, T, m], NaN after their ends.
-      features: [1 or N, T, K] over these steps and those to come, or None.
-      horizon: number of steps h.
-
-    Returns:
-      Means and variances, [N, h, m].
-    """
-    moments = np.full((2, len(past), horizon, past.shape[2]), np.nan)
-    used = ~np.ravel(result.skipped)[number]
-    for length in np.unique(lengths[used]):  # what ends together is forecast together
-        rows = np.flatnonzero(used & (lengths == length))
-        own = features
-        if features is not None:
-            own = features if len(features) == 1 else features[rows]
-        part = result.selected(number[rows], ArrayLayout((len(rows),)))
-        problem = replace(
-            part.problem,
-            values=past[rows, :length],
-            features=None if own is None else own[:, :length],
-        )
-        part = replace(part, problem=problem)
-        future = None if own is None else own[:, length : length + horizon]
-        ahead = part.forecast(horizon, features=future)
-        moments[:, rows] = ahead.means, ahead.variances
-    return moments
-
-
-def _seasonal_naive(past, origins, horizon, season):
-    """The last season again; NaN where nothing is known of a season."""
-    to_end = _rolled(past, origins)
-    short = -to_end.shape[2] % season
-    seasons = np.pad(to_end, [(0, 0), (0, 0), (short, 0), (0, 0)], constant_values=np.nan)
-    seasons = seasons.reshape(*past.shape[:2], -1, season, past.shape[3])
-    number = np.arange(seasons.shape[2])[:, np.newaxis, np.newaxis]
-    latest = np.where(np.isnan(seasons), 0, number).max(axis=2, keepdims=True)
-    last = np.take_along_axis(seasons, latest, axis=2)[:, :, 0]
-    ahead = np.arange(horizon)
-    difference = to_end[:, :, season:] - to_end[:, :, :-season]
-    variance = metrics.nan_mean(difference**2, axis=2)[:, :, np.newaxis]
-    return Predictions(last[:, :, ahead % season], variance * (1 + ahead // season)[:, np.newaxis])
-
-
-def _rolled(values, shift):
-    """[..., T, m] with the first ``shift`` [...] steps moved behind the others.
-
-    What ends together, with padding before, starts together so, with padding behind; and the
-    other way round.
-    """
-    num_steps = values.shape[-2]
-    order = (np.arange(num_steps) + shift[..., np.newaxis]) % num_steps
-    return np.take_along_axis(values, order[..., np.newaxis], axis=-2)
 
 
 def _longest_period(model):

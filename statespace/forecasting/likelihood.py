@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from statespace.forecasting.steps import moved_behind, times_moved_behind
 from statespace.kalman.filter import log_likelihood
 from statespace.models.base import Model
 from statespace.models.parameters import Parameterisation
@@ -137,18 +138,12 @@ class Problem:
         before = np.argmax(~np.isnan(self.values).all(axis=2), axis=1)
         if not self.model.starts_anywhere or not before.any():
             return known
-        steps = self.values.shape[1]
-        order = (np.arange(steps) + before[:, np.newaxis]) % steps
-
-        def moved(x):
-            if x is None:
-                return None
-            x = np.broadcast_to(x, (len(order), *x.shape[1:]))
-            return np.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), axis=1)
-
-        values, features, times = map(moved, known)
-        # Times must not decrease; what lies behind the end matters to nothing.
-        return values, features, None if times is None else np.maximum.accumulate(times, axis=1)
+        values, features, times = known
+        return (
+            moved_behind(values, before),
+            None if features is None else moved_behind(features, before),
+            None if times is None else times_moved_behind(times, before),
+        )
 
     def _rows(self, free, series):
         def rows(x):

@@ -55,6 +55,7 @@ def smoothed_components(result) -> Moments:
         return contributions(model, ssm, names, means, covariances, values)
 
     means, variances = _in_parts(result, moments)
+    means[np.ravel(result.skipped)] = np.nan  # where the noise of a gap would have mean zero
     return Moments.of_variables(names, result.layout, means, variances)
 
 

@@ -16,6 +16,7 @@ from statespace.models import (
     DampedTrend,
     LocalLevel,
     LocalLinearTrend,
+    MaternProcess,
     Regression,
     Seasonal,
 )
@@ -172,6 +173,44 @@ def test_features_of_a_long_frame():
     fitted = model.fit(y[:35], features=x[-40:-5], verbose=0)
     mean = result.predictions[repr(model)].mean[0, 1, :, 0]
     np.testing.assert_allclose(mean, fitted.forecast(5, features=x[-5:]).mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_times(own):
+    generator = np.random.default_rng(2)
+    times = np.sort(generator.uniform(0, 60, (2, 50) if own else 50), axis=-1)
+    y = np.sin(np.broadcast_to(times, (2, 50)) / 3) + 0.1 * generator.normal(size=(2, 50))
+    model, fix = MaternProcess(1.5), {"matern.length_scale": 3.0}
+    result = evaluate(model, y, 4, num_origins=2, times=times, fix=fix, verbose=0)
+    for i in range(2):
+        mine = times[i] if own else times
+        for j, origin in enumerate((42, 46)):
+            fitted = model.fit(y[i, :origin], times=mine[:origin], fix=fix, verbose=0)
+            expected = fitted.forecast(4, times=mine[origin : origin + 4])
+            mean, variance = (x[j, i, :, 0] for x in result.predictions[repr(model)])
+            np.testing.assert_allclose(mean, expected.mean, rtol=1e-4)
+            np.testing.assert_allclose(variance, expected.variance, rtol=1e-4)
+
+
+def test_times_of_a_long_frame():
+    generator = np.random.default_rng(3)
+    times = np.sort(generator.uniform(0, 60, (2, 50)), axis=-1)
+    y = np.sin(times / 3) + 0.1 * generator.normal(size=(2, 50))
+    frame = pd.concat(
+        pd.DataFrame({"unique_id": i, "ds": np.arange(n), "y": y[i, -n:]})
+        for i, n in enumerate((50, 40))
+    )
+    model, fix = MaternProcess(1.5), {"matern.length_scale": 3.0}
+    result = evaluate(model, frame, 4, num_origins=1, times=times, fix=fix, verbose=0)
+    fitted = model.fit(y[1, 10:46], times=times[1, 10:46], fix=fix, verbose=0)
+    expected = fitted.forecast(4, times=times[1, 46:])
+    mean = result.predictions[repr(model)].mean[0, 1, :, 0]
+    np.testing.assert_allclose(mean, expected.mean, rtol=1e-4)
+
+
+def test_times_of_a_model_that_moves_by_steps():
+    with pytest.raises(InputError, match="leave times out"):
+        evaluate(LocalLevel(), WALKS, 4, times=np.arange(50.0), verbose=0)
 
 
 def test_seasonal_naive_by_hand():
