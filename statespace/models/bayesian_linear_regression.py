@@ -110,7 +110,8 @@ class BayesianLinearRegression(RegressionPosterior):
         What is lost of the digits is what the observations had over the others in size.
 
         Raises:
-          ValueError: they are not part of the fit.
+          ValueError: they cannot have been part of the fit. (That they could have been is all that
+            is known here.)
         """
         others = self._others("downdate", x, y, weights)
         return self._settle(regression_array.remove(self._fitted.array, others))

@@ -1,10 +1,12 @@
 """Noise and prior scales of a Bayesian linear regression at the maximum of the evidence."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from statespace import native
 from statespace.linalg_ops import lq
 from statespace.models.linear_gaussian_regression import log_evidence
 from statespace.models.regression_array import CentredData
@@ -45,7 +47,8 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
     from statespace.forecasting.optimise import minimise
 
     batch, dtype = data.y.shape[:-1].as_list(), data.x.dtype
-    count, columns = np.broadcast_to(count, batch).reshape(-1), data.x.shape[-1]
+    count = np.broadcast_to(np.asarray(count, np.float64), batch).reshape(-1)
+    columns = data.x.shape[-1]
     x = np.asarray(data.x, np.float64).reshape(-1, *data.x.shape[-2:])
     y = np.asarray(data.y, np.float64).reshape(-1, data.y.shape[-1])
     y_unit = np.sqrt((y**2).sum(axis=-1) / np.maximum(count, 1))
@@ -59,20 +62,19 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
         x = lq(x, mode="l").numpy()
     missing = count - y.shape[-1]
 
+    # One graph serves all sizes; where the shape must be known for the cheaper form, there is none.
+    tall = x.shape[-2] >= x.shape[-1]
+    slope = _compiled(native.ops() is not None) if tall else _value_and_gradient
+
     def objective(points, members):
         """Minus the log evidence, up to a constant, and its gradient."""
-        points, items = tf.convert_to_tensor(points), members % len(x)
-        with tf.GradientTape() as tape:
-            tape.watch(points)
-            log_noise = points[:, :1]
-            weight_scale = _scales(points[:, 1:], tf.gather(count, items)[:, tf.newaxis])
-            value = tf.gather(missing, items) * log_noise[:, 0] - log_evidence(
-                tf.gather(x, items), tf.gather(y, items), tf.exp(log_noise), weight_scale
-            )
-        gradient = tape.gradient(value, points).numpy()
+        items = members % len(x)
+        value, gradient = (
+            v.numpy() for v in slope(points, x[items], y[items], count[items], missing[items])
+        )
         # A slope out of the box is none of the curvature inside, which L-BFGS learns from changes.
-        gradient[:, 1:][(points.numpy()[:, 1:] <= 0) & (gradient[:, 1:] > 0)] = 0.0
-        return value.numpy(), gradient
+        gradient[:, 1:][(points[:, 1:] <= 0) & (gradient[:, 1:] > 0)] = 0.0
+        return value, gradient
 
     num_scales = columns if per_feature else 1
     share = _STARTS[:, 1:] ** 2 / max(columns, 1)
@@ -109,7 +111,30 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
     )
 
 
+def _value_and_gradient(points, x, y, count, missing):
+    """Minus the log evidence of A data sets and its gradient by the coordinates ``[A, p]``.
+
+    ``missing`` are the observations that count although they have no row: x and y are zero there.
+    """
+    points = tf.convert_to_tensor(points)
+    with tf.GradientTape() as tape:
+        tape.watch(points)
+        log_noise = points[:, :1]
+        weight_scale = _scales(points[:, 1:], count[:, tf.newaxis])
+        value = -log_evidence(x, y, tf.exp(log_noise), weight_scale) + missing * log_noise[:, 0]
+    return value, tape.gradient(value, points)
+
+
+@functools.cache
+def _compiled(_):
+    """A graph of its own with and without the compiled operations, which it would remember."""
+    ranks = (2, 3, 2, 1, 1)
+    signature = [tf.TensorSpec([None] * rank, tf.float64) for rank in ranks]
+    return tf.function(_value_and_gradient, input_signature=signature)
+
+
 def _scales(coordinates, count):
+    """Scales of the weights at coordinates t."""
     return tf.sqrt(tf.math.expm1(coordinates) / count + _FLOOR**2)
 
 

@@ -37,8 +37,7 @@ def observations(caller, x, y, weights=None, like=None):
     _check_finite(op, "x", x)
     _check_finite(op, "y", y)
     if weights is not None:
-        weights = _tensor(op, "weights", weights)
-        weights = _broadcast(op, "weights", tf.cast(weights, x.dtype), [*batch, y.shape[-1]])
+        weights = _broadcast(op, "weights", weights, tf.zeros([*batch, y.shape[-1]], x.dtype))
         _check_finite(op, "weights", weights)
         _refuse_where(op, "weights", weights, weights < 0, "it must not be negative")
     x = tf.broadcast_to(x, [*batch, *x.shape[-2:]])
@@ -64,6 +63,14 @@ def features(x, like):
     return x
 
 
+def future_weights(weights, variance):
+    """Weights of observations to come, broadcast against a variance ``[..., M]`` of each."""
+    op = f"{_OP}.predict"
+    weights = _broadcast(op, "weights", weights, variance)
+    _refuse_where(op, "weights", weights, tf.logical_not(weights > 0), "it must be positive")
+    return weights
+
+
 def seed_pair(seed):
     """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
     pair = np.asarray(seed)
@@ -79,12 +86,13 @@ def _tensor(op, name, value):
     return tensor
 
 
-def _broadcast(op, name, value, shape):
+def _broadcast(op, name, value, like):
+    value = tf.cast(value if tf.is_tensor(value) else np.asarray(value), like.dtype)
     try:
-        return tf.broadcast_to(value, shape)
+        return tf.broadcast_to(value, like.shape)
     except tf.errors.InvalidArgumentError as error:
         raise ValueError(
-            f"{op}: {name} has shape {value.shape}; it must broadcast against {shape}."
+            f"{op}: {name} has shape {value.shape}; it must broadcast against {like.shape}."
         ) from error
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from statespace.kalman.normal import standard_normal
 from statespace.linalg_ops import gemm
-from statespace.linalg_ops.arguments import positive_int
+from statespace.linalg_ops.arguments import broadcast_batches, positive_int
 from statespace.models.linear_gaussian_regression import (
     leave_one_out,
     predict,
@@ -16,6 +16,7 @@ from statespace.models.linear_gaussian_regression import (
 )
 from statespace.models.regression_arguments import (
     features,
+    future_weights,
     observations,
     seed_pair,
 )
@@ -133,8 +134,29 @@ class RegressionPosterior:
         """
         mean, variance = self._moments(x)
         if noise:
-            variance += 1.0 if weights is None else 1 / tf.cast(weights, variance.dtype)
+            variance += 1.0 if weights is None else 1 / future_weights(weights, variance)
         return self._distribution(mean, variance)
+
+    def covariance_root(self, x) -> tf.Tensor:
+        """R with the joint covariance R R' of intercept + x' w at given features.
+
+        Where the noise is unknown, R R' is the scale matrix of their t distribution.
+
+        Args:
+          x: features, ``[..., M, D]``, with the batch axes of the data.
+
+        Returns:
+          ``[..., M, K]``: a column for each weight, or for each weight and observation if there are
+          fewer of these, and one for the intercept.
+        """
+        state = self._fitted
+        x = features(x, state.fit.posterior.mean)
+        root = gemm(x - state.data.x_mean[..., tf.newaxis, :], weight_root(state.fit.posterior))
+        if state.data.total_weight is not None:
+            own = 1 / tf.sqrt(state.data.total_weight)[..., tf.newaxis, tf.newaxis]
+            own, root = broadcast_batches([own + tf.zeros_like(x[..., :1]), root], [2, 2])
+            root = tf.concat([root, own], axis=-1)
+        return state.fit.noise_scale[..., tf.newaxis, tf.newaxis] * root
 
     def coefficient_distribution(self):
         """The distribution of each weight by itself, normal or Student's t, ``[..., D]``.

@@ -253,7 +253,7 @@ def refuse_dependent(factor, flat, num_rows):
 def _posterior(problem, weight_mean, relative):
     """The posterior in units of the noise, and the intercept if that is refined too."""
     data = problem.data
-    weight_mean = _for_each_weight("weight_mean", tf.cast(weight_mean, data.x.dtype), data)
+    weight_mean = _for_each_weight("weight_mean", _tensor(weight_mean, data.x.dtype), data)
     post = posterior(data.x, data.y, 1.0, relative, prior_mean=weight_mean)
     flat = _is_flat(relative)
     if post.factor is not None and np.any(flat):
@@ -299,15 +299,20 @@ def _is_flat(scale):
     return tf.cast(tf.math.is_inf(scale), scale.dtype)
 
 
+def _tensor(value, dtype):
+    # By NumPy, for TensorFlow alone would take Python's numbers for float32 first.
+    return tf.cast(value if tf.is_tensor(value) else np.asarray(value), dtype)
+
+
 def _positive(name, value, dtype):
-    value = tf.cast(value, dtype)
+    value = _tensor(value, dtype)
     if not np.all(value > 0):
         raise ValueError(f"{_OP}: {name} is {np.min(value)}; it must be positive.")
     return value
 
 
 def _not_negative(name, value, dtype):
-    value = tf.cast(value, dtype)
+    value = _tensor(value, dtype)
     if not np.all(value >= 0):
         raise ValueError(f"{_OP}: {name} is {np.min(value)}; it must not be negative.")
     return value
