@@ -14,6 +14,7 @@ from pathlib import Path
 from statespace.forecasting.errors import InputError
 
 _MAX_STEPS = 100_000
+METHODS = ("mle", "map", "em", "hmc", "vi")  # those of ``fit``, which needs TensorFlow to say so
 
 
 def main(arguments=None) -> int:
@@ -87,9 +88,12 @@ def _add_forecast(commands):
     )
     add(
         "--method",
-        choices=("mle", "map"),
+        choices=METHODS,
         default="mle",
-        help="maximum likelihood, or with weak priors (default: mle)",
+        help="maximum likelihood (mle), the same by expectation-maximisation (em), maximum "
+        "posterior density with weak priors (map), or draws from the posterior over which "
+        "forecasts average, by Hamiltonian Monte Carlo (hmc) or from a variational Gaussian (vi) "
+        "(default: mle)",
     )
     add(
         "--level",

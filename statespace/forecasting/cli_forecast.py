@@ -41,10 +41,12 @@ def run(options, import_tensorflow):
     y = _logarithm(data) if options.log else data.y
     import_tensorflow()
     from statespace.forecasting.expression import parse_model
+    from statespace.forecasting.summary import METHODS
 
     model = parse_model(options.model)
     _check_number_of_features(model, options)
-    progress(f"Fitting {options.model}{' to the logarithm' if options.log else ''}.")
+    of = " to the logarithm" if options.log else ""
+    progress(f"Fitting {options.model}{of}: {METHODS[options.method]}.")
     verbose = 0 if options.quiet else 1
     result = model.fit(y, options.method, data.features, verbose=verbose)
     forecast = result.forecast(options.horizon, data.features)

@@ -1,6 +1,6 @@
 """Forecasts: normal distributions of the observations to come."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from statespace.forecasting.moments import (
     contributions,
     normal_quantile,
 )
+from statespace.forecasting.parts import models_of
 from statespace.ssm import LinearGaussianSSM
 
 
@@ -177,6 +178,26 @@ class Forecast:
         from statespace.forecasting.plots import plot_forecast
 
         return plot_forecast(self, ax, levels=levels, history=history, transform=transform)
+
+    def __getitem__(self, key):
+        """The forecast of one series of several, as ``result[key]``."""
+        number, layout = self.layout.selected(key)
+        one = slice(number, number + 1)
+
+        def own(known):
+            return known if known is None or len(known) == 1 else known[one]
+
+        return replace(
+            self,
+            result=self.result[key],
+            layout=layout,
+            ssm=models_of(self.ssm, one),
+            means=self.means[one],
+            variances=self.variances[one],
+            state_means=self.state_means[one],
+            state_covariances=self.state_covariances[one],
+            known=tuple(map(own, self.known)),
+        )
 
     @property
     def first_state(self):

@@ -1,6 +1,6 @@
 """Forecasts averaged over draws of the parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,9 @@ class MixtureForecast(Forecast):
             known=parts[0].known,
             parts=tuple(parts),
         )
+
+    def __getitem__(self, key):
+        return replace(super().__getitem__(key), parts=tuple(part[key] for part in self.parts))
 
     def quantiles(self, q):
         """The ``q``-quantiles, [N, h, m], by bisection on the mixture's distribution function."""

@@ -27,11 +27,11 @@ def in_parts(function, ssm, values):
     parts = []
     for first in range(0, len(values), at_once):
         part = slice(first, first + at_once)
-        parts.append(function(_models(ssm, part), values[part]))
+        parts.append(function(models_of(ssm, part), values[part]))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 
-def _models(ssm, part):
+def models_of(ssm, part):
     """The models of some of the series; what all share stays as it is."""
 
     def own(spec):

@@ -38,16 +38,16 @@ def plot_forecast(forecast, ax=None, *, levels=(0.5, 0.9), history=True, transfo
         x = data.layout.positions(steps)[last]
         _draw_data(ax, x, transform(data.values[0, last, 0]))
     x = forecast.layout.positions(forecast.horizon)
-    mean, deviation = forecast.means[0, :, 0], np.sqrt(forecast.variances[0, :, 0])
     levels = sorted(levels, reverse=True)
-    ax.plot(x, transform(mean), color=FORECAST, linewidth=1.8, label="Forecast (median)")
+    median = transform(forecast.quantiles(0.5)[0, :, 0])
+    ax.plot(x, median, color=FORECAST, linewidth=1.8, label="Forecast (median)")
     for level, strength in zip(levels, np.linspace(0.2, 0.45, len(levels)), strict=True):
-        half = normal_half_width(level) * deviation
+        lower, upper = (transform(end[0, :, 0]) for end in forecast.ends(level))
         _band(
             ax,
             x,
-            transform(mean - half),
-            transform(mean + half),
+            lower,
+            upper,
             colour=FORECAST,
             strength=strength,
             label=f"{100 * level:g} % interval",

@@ -6,7 +6,6 @@ import io
 import math
 import textwrap
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -242,20 +241,11 @@ def _mark_few_dates(ax):
 
 
 def _of_one_series(forecast, number):
-    """The forecast of one of several series: what a fan shows of it."""
+    """The forecast of one of several series."""
     layout = forecast.layout
     if hasattr(layout, "columns"):
-        key = layout.columns[number]
-    else:
-        key = np.unravel_index(number, layout.batch_shape)
-    rows = slice(number, number + 1)
-    return replace(
-        forecast,
-        result=forecast.result[key],
-        layout=layout.selected(key)[1],
-        means=forecast.means[rows],
-        variances=forecast.variances[rows],
-    )
+        return forecast[layout.columns[number]]
+    return forecast[np.unravel_index(number, layout.batch_shape)]
 
 
 def _png(figure):

@@ -6,7 +6,7 @@ from statespace.forecasting.curvature import within_limits
 from statespace.models.regression import Regression
 
 _MOST_SERIES = 20  # shown for a batch; the rest are counted
-_METHODS = {
+METHODS = {
     "mle": "maximum likelihood",
     "map": "maximum posterior density",
     "em": "maximum likelihood by EM",
@@ -19,7 +19,7 @@ def summary(result) -> str:
     """Describes a fit: model, data, criteria, estimates, and what to be wary of."""
     labels = result.layout.labels()
     start = ", diffuse start" if result.num_diffuse else ""
-    lines = [f"{result.model!r}, {_METHODS.get(result.method, result.method)}{start}"]
+    lines = [f"{result.model!r}, {METHODS.get(result.method, result.method)}{start}"]
     if len(labels) == 1:
         return "\n".join(lines + _one(result, labels[0]))
     lines.append(f"{len(labels)} series of {result.values.shape[1]} steps")

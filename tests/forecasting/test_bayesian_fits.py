@@ -7,6 +7,7 @@ import tensorflow_probability as tfp
 
 import statespace as ss
 from statespace import datasets
+from statespace.forecasting import posterior
 from statespace.forecasting.errors import InputError
 from statespace.models import Autoregressive, Cycle, LocalLevel, LocalLinearTrend, Seasonal
 
@@ -62,6 +63,17 @@ def test_variational_gaussian_against_integration(exact):
     for name, (mean, deviation, _) in exact.items():
         assert result.params[name] == pytest.approx(mean, abs=0.3 * deviation)
         assert result.standard_errors[name] == pytest.approx(deviation, rel=0.25)
+
+
+@pytest.mark.parametrize("method", ["hmc", "vi"])
+def test_the_mode_is_sought_from_as_many_starts_as_asked_for(method, monkeypatch):
+    asked, maximise = [], posterior.maximise
+    monkeypatch.setattr(posterior, "NUM_DRAWS", 20)
+    monkeypatch.setattr(
+        posterior, "maximise", lambda *given: asked.append(given[1]) or maximise(*given)
+    )
+    LocalLevel().fit(NILE[:30], method, num_starts=5, verbose=0)
+    assert asked == [5]
 
 
 def test_draws_can_be_drawn_again(hmc):

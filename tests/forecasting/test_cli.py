@@ -13,6 +13,7 @@ import pytest
 
 import statespace as ss
 from statespace import datasets
+from statespace.forecasting import posterior
 from statespace.forecasting.cli import main
 from statespace.models import ARIMA, LocalLevel, Regression
 
@@ -135,6 +136,50 @@ def test_model_expressions_and_methods(nile_file, capsys):
         assert f"log-likelihood {expected.log_likelihood:.4f}" in outputs[-1]
     assert "maximum likelihood" in outputs[0]
     assert "maximum posterior density" in outputs[1]
+
+
+def test_methods_are_those_of_fit():
+    from statespace.forecasting import cli, fit
+
+    assert cli.METHODS == fit.METHODS
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("em", "maximum likelihood by EM"),
+        ("vi", "posterior by a variational Gaussian"),
+        ("hmc", "posterior by Hamiltonian Monte Carlo"),
+    ],
+)
+def test_other_methods(method, name, nile_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(posterior, "NUM_DRAWS", 30)
+    report, out, saved = (tmp_path / x for x in ("report.html", "out.csv", "fit.statespace"))
+    command = ["forecast", nile_file, "--model", "level", "--method", method, "--horizon", 3]
+    command += ["--report", report, "--out", out, "--save", saved]
+    command += ["--evaluate", 1] if method == "vi" else []
+    assert main(list(map(str, command))) == 0
+    printed = capsys.readouterr()
+    assert f"Fitting level: {name}." in printed.err
+    assert f"LocalLevel(), {name}" in printed.out
+    assert name in report.read_text(encoding="utf-8")
+    result = ss.load(saved)
+    assert result.method == method
+    expected = result.forecast(3).to_frame()
+    table = pd.read_csv(out)[expected.columns]
+    np.testing.assert_allclose(table, expected, rtol=1e-12)
+
+
+def test_fans_of_many_series_from_a_posterior(shops_file, tmp_path):
+    plot = tmp_path / "plot.png"
+    command = ["--id", "shop", "--value", "sales", "--model", "level", "--method", "vi"]
+    assert run(shops_file, *command, "--horizon", 3, "--plot", plot) == 0
+    assert picture(plot.read_bytes()).std() > 0.05
+
+
+def test_a_method_that_the_model_is_not_for(nile_file, capsys):
+    assert run(nile_file, "--model", "matern(0.5)", "--method", "em") == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("statespace: error: method 'em'")
 
 
 def test_long_file(shops, shops_file, tmp_path, capsys):
@@ -367,7 +412,7 @@ def test_absent_file(capsys):
         (["--horizon", "soon"], "'soon' is not a whole number"),
         (["--horizon", "1000000000"], "from 1 to 100000"),
         (["--evaluate", "0"], "'0' is not a whole number"),
-        (["--method", "hmc"], "invalid choice: 'hmc'"),
+        (["--method", "mcmc"], "invalid choice: 'mcmc'"),
         (["--level", "90"], "not a probability"),
         (["--level", "0.5", "x"], "not a probability"),
         (["--report", "report.pdf"], "'report.pdf' must end in .html or .png"),

@@ -157,6 +157,17 @@ def test_frames_in_frames_out(batch):
         batch.forecast(2).plot()
 
 
+def test_one_forecast_of_several(batch):
+    forecast, alone = batch.forecast(3)["b"], batch["b"].forecast(3)
+    pd.testing.assert_series_equal(forecast.mean, alone.mean)
+    pd.testing.assert_frame_equal(forecast.to_frame(), alone.to_frame())
+    pd.testing.assert_frame_equal(forecast.components().variance, alone.components().variance)
+    pd.testing.assert_frame_equal(forecast.sample(2, seed=0), alone.sample(2, seed=0))
+    assert forecast.result.layout.name == "b"
+    with pytest.raises(KeyError, match="No column 'c'"):
+        batch.forecast(3)["c"]
+
+
 def test_plots_return_labelled_axes(nile, airline, tmp_path):
     ax = nile.plot()
     assert nile.forecast(5).plot(ax, history=False) is ax
