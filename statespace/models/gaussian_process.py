@@ -14,8 +14,15 @@ from statespace.models.gaussian_process_parameters import (
     parameters_of,
 )
 from statespace.models.gaussian_process_posterior import GaussianProcessPosterior
+from statespace.models.gaussian_process_state_space import (
+    StateSpacePosterior,
+    log_marginal_likelihood,
+    matern_of,
+)
 
+METHODS = ("auto", "dense", "state_space")
 _OP = "GaussianProcess"
+_LONG = 200  # observations from which on the Kalman filter is the faster one
 
 
 class GaussianProcess:
@@ -32,13 +39,18 @@ class GaussianProcess:
         real parameters, with values ``[..., n]``. None is zero.
       feature_map: a Keras model from inputs ``[N, d]`` to features ``[N, k]``, on which the kernel
         works (a deep kernel). ``fit`` trains it in place.
+      method: "dense", the Cholesky factor of the covariance matrix, n^3 operations; "state_space",
+        the Kalman filter, for a Matérn kernel (1/2, 3/2 or 5/2) of inputs on a line, in time and
+        memory of the order of n; "auto", the latter where it can be and n is 200 or more. Both give
+        the same numbers.
       parameters: replacements for the parameters of these names, for other shapes, domains or
         starting values: ``Positive("length_scale", (3,), x_power=1)`` is a length scale for each of
         three columns. Without one, a name with ``amplitude`` in it is measured in units of y, one
         with ``length_scale`` or ``period`` in units of x, and others are pure numbers.
 
     Raises:
-      ValueError: two parameters have one name, or ``parameters`` has a name of none.
+      ValueError: two parameters have one name, ``parameters`` has a name of none, or ``method`` is
+        unknown.
 
     References:
       Rasmussen & Williams, Gaussian Processes for Machine Learning, MIT Press, 2006.
@@ -61,10 +73,15 @@ class GaussianProcess:
       [-0.94] [0.05]
     """
 
-    def __init__(self, kernel, mean=None, feature_map=None, *, parameters=()):
+    def __init__(self, kernel, mean=None, feature_map=None, *, parameters=(), method="auto"):
+        check_choice(_OP, "method", method, METHODS)
         self.kernel, self.mean, self.feature_map = kernel, mean, feature_map
+        self.method = method
         self.parameters = parameters_of(kernel, mean, parameters)
-        self._objectives = Objectives(self.parameters, self._log_likelihood_of)
+        likelihoods = {"dense": self._dense, "state_space": self._state_space}
+        self._objectives = {
+            name: Objectives(self.parameters, function) for name, function in likelihoods.items()
+        }
 
     def log_marginal_likelihood(
         self, params, x, y, *, error_variance=None, on_failure="raise"
@@ -90,7 +107,8 @@ class GaussianProcess:
         check_choice(_OP, "on_failure", on_failure, ("raise", "nan"))
         data = observations(x, y, error_variance)
         params = checked_values(self.parameters, params, data.x.dtype)
-        return self._log_likelihood_of(params, data, on_failure)
+        likelihood = {"dense": self._dense, "state_space": self._state_space}
+        return likelihood[self._method_for(data, params)](params, data, on_failure)
 
     def condition(self, x, y, params, *, error_variance=None) -> GaussianProcessPosterior:
         """The posterior at given parameter values.
@@ -103,9 +121,7 @@ class GaussianProcess:
           ValueError: as for ``log_marginal_likelihood``.
         """
         data = observations(x, y, error_variance)
-        return GaussianProcessPosterior(
-            self, data, checked_values(self.parameters, params, data.x.dtype)
-        )
+        return self._posterior(data, checked_values(self.parameters, params, data.x.dtype))
 
     def fit(self, x, y, *, error_variance=None, fix=None, num_starts=3) -> GaussianProcessPosterior:
         """Learns the parameters by maximum marginal likelihood.
@@ -130,8 +146,10 @@ class GaussianProcess:
         """
         data = observations(x, y, error_variance)
         num_starts = positive_int("GaussianProcess.fit", "num_starts", num_starts)
-        params, converged = fit_parameters(self._objectives, self, data, fix or {}, num_starts)
-        return GaussianProcessPosterior(self, data, params, converged)
+        ones = {p.name: tf.ones(p.shape, data.x.dtype) for p in self.parameters}
+        objectives = self._objectives[self._method_for(data, ones)]
+        params, converged = fit_parameters(objectives, self, data, fix or {}, num_starts)
+        return self._posterior(data, params, converged)
 
     def kernel_at(self, params, dtype):
         """The kernel, of ``tfp.math.psd_kernels``, at parameter values."""
@@ -152,11 +170,49 @@ class GaussianProcess:
         features.set_shape([*x.shape[:-1], features.shape[-1]])
         return features
 
-    def _log_likelihood_of(self, params, data: Observations, on_failure="nan"):
+    def _posterior(self, data, params, converged=None):
+        state_space = self._method_for(data, params) == "state_space"
+        kind = StateSpacePosterior if state_space else GaussianProcessPosterior
+        return kind(self, data, params, converged)
+
+    def _method_for(self, data: Observations, params) -> str:
+        """What "auto" means for these data, or whether the method can be had.
+
+        Raises:
+          ValueError: it cannot.
+        """
+        if self.method == "dense":
+            return "dense"
+        on_a_line = self.feature_map is None and data.x.shape[-1] == 1
         kernel = self.kernel_at(params, data.x.dtype)
+        if on_a_line and matern_of(kernel) is not None:
+            long = data.x.shape[-2] is not None and data.x.shape[-2] >= _LONG
+            return "state_space" if long or self.method == "state_space" else "dense"
+        if self.method == "state_space":
+            raise ValueError(
+                f"{_OP}: method is 'state_space'; that needs inputs [..., n, 1] without a "
+                "feature_map and one of the kernels MaternOneHalf, MaternThreeHalves and "
+                f"MaternFiveHalves. x has shape {data.x.shape} and the kernel is "
+                f"{type(kernel).__name__}. Use method='auto'."
+            )
+        return "dense"
+
+    def _residuals(self, params, data):
+        """The observations less their mean, and the variances of their noise, [..., n] each."""
         noise = params[NOISE][..., tf.newaxis]
         if data.error_variance is not None:
             noise += data.error_variance
-        residual = data.y - self.mean_at(params, data.x)
+        return data.y - self.mean_at(params, data.x), noise
+
+    def _dense(self, params, data, on_failure="nan"):
+        residual, noise = self._residuals(params, data)
+        kernel = self.kernel_at(params, data.x.dtype)
         matrix = observed_covariance(kernel, self.features(data.x), noise)
         return condition(matrix, residual, on_failure=on_failure).log_marginal_likelihood
+
+    def _state_space(self, params, data, on_failure="nan"):
+        residual, noise = self._residuals(params, data)
+        matern = matern_of(self.kernel_at(params, data.x.dtype))
+        return log_marginal_likelihood(
+            matern, data._replace(y=residual), noise, on_failure=on_failure
+        )
