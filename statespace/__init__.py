@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from statespace import native as _native
 
 if TYPE_CHECKING:
-    from statespace import config, datasets, distributions, kalman, linalg_ops, models
+    from statespace import active, config, datasets, distributions, kalman, linalg_ops, models
     from statespace.forecasting.saving import load
     from statespace.kalman.disturbance import DisturbanceResult, disturbance_smoother
     from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from statespace.kalman.smoother import SmootherResult, kalman_smoother
     from statespace.ssm import LinearGaussianSSM
 
-_MODULES = ("config", "datasets", "distributions", "forecasting", "kalman", "linalg_ops", "models")
+_MODULES = (
+    "active",
+    "config",
+    "datasets",
+    "distributions",
+    "forecasting",
+    "kalman",
+    "linalg_ops",
+    "models",
+)
 _HOME = {
     "DisturbanceResult": "kalman.disturbance",
     "FilterResult": "kalman.filter",
@@ -52,6 +61,7 @@ __all__ = [
     "OnlineState",
     "SampleResult",
     "SmootherResult",
+    "active",
     "config",
     "datasets",
     "distributions",

@@ -1,0 +1,163 @@
+"""What one more observation would tell, or several: functions of a square root of a covariance.
+
+What a model with normal posteriors knows of candidates is the covariance of f there. It is held as
+a root R with the covariance R R': a row for each candidate, a column for each weight of a linear
+regression, or for each candidate of a Gaussian process. All criteria are then sums of squares.
+"""
+
+import tensorflow as tf
+
+from statespace.linalg_ops import gemm, lq, sum_log_diag
+from statespace.linalg_ops.arguments import broadcast_batches, to_matrices
+
+_OP = "active"
+
+
+def variance(root) -> tf.Tensor:
+    """The variance of f at each candidate, ``[..., M]``, for a root ``[..., M, K]``.
+
+    Observing where it is highest is uncertainty sampling. It takes no account of noise.
+    """
+    (root,) = to_matrices(_OP, root=root)
+    return tf.reduce_sum(root**2, axis=-1)
+
+
+def information_gain(root, noise_variance) -> tf.Tensor:
+    """What an observation of each candidate alone would tell of f, or of the weights, in nats.
+
+        I(y_i; f) = 1/2 log(1 + var f_i / noise_variance_i)
+
+    It is the fall in the entropy of the posterior, whatever is observed. Where the noise is unknown
+    it is what is told of the weights given the noise, with both variances in its units.
+
+    Args:
+      root: R, ``[..., M, K]``, float32 or float64.
+      noise_variance: of an observation there, positive; broadcasts against ``[..., M]``.
+
+    Returns:
+      ``[..., M]``.
+
+    Raises:
+      ValueError: shape or dtype of ``root`` is wrong.
+
+    References:
+      MacKay, D. J. C. (1992). Information-based objective functions for active data selection.
+      Neural Computation 4.
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace import active
+      >>> root = tf.constant([[1.0, 0.0], [1.0, 2.0]], tf.float64)
+      >>> active.information_gain(root, 1.0).numpy().round(4)  # log(2) / 2, log(6) / 2
+      array([0.3466, 0.8959])
+    """
+    return 0.5 * tf.math.log1p(variance(root) / noise_variance)
+
+
+def joint_information_gain(root, noise_variance) -> tf.Tensor:
+    """What observations of all candidates together would tell, in nats.
+
+        I(y; f) = 1/2 log det(I + A A'),    A = diag(noise_variance)^(-1/2) R
+
+    computed as ``log det L`` of the LQ factorisation ``[A I] = L Q``, or that of ``[A' I]`` if it
+    is smaller. Differentiable twice, so that a design can be improved along its gradient.
+
+    Args:
+      root, noise_variance: as for :func:`information_gain`.
+
+    Returns:
+      ``[...]``.
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace import active
+      >>> root = tf.constant([[1.0], [1.0], [1.0]], tf.float64)  # three times the same
+      >>> print(f"{active.joint_information_gain(root, 1.0):.4f}")  # log(4) / 2
+      0.6931
+    """
+    (root,) = to_matrices(_OP, root=root)
+    noise_variance = tf.convert_to_tensor(noise_variance, root.dtype)
+    a = root / tf.sqrt(noise_variance)[..., tf.newaxis]
+    rows, columns = a.shape[-2:]
+    if None not in (rows, columns) and columns < rows:
+        a = tf.linalg.matrix_transpose(a)
+    identity = tf.eye(tf.shape(a)[-2], dtype=a.dtype)
+    array = tf.concat(broadcast_batches([a, identity], [2, 2]), axis=-1)
+    return sum_log_diag(lq(array, mode="l"))
+
+
+def variance_reduction(root, noise_variance, reference_root=None) -> tf.Tensor:
+    """By how much an observation of each candidate alone lowers the average variance of f.
+
+        1/P sum_p cov(f_p, f_i)^2 / (var f_i + noise_variance_i)
+
+    over P reference points, where f is wanted in the end. Unlike the information gain, it spends
+    nothing on places far from these.
+
+    Args:
+      root, noise_variance: as for :func:`information_gain`.
+      reference_root: that of the reference points, ``[..., P, K]``, in the same columns; None: the
+        candidates themselves.
+
+    Returns:
+      ``[..., M]``.
+
+    Raises:
+      ValueError: shape or dtype of a root is wrong.
+
+    References:
+      Cohn, D. A., Ghahramani, Z. and Jordan, M. I. (1996). Active learning with statistical models.
+      JAIR 4.
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace import active
+      >>> root = tf.constant([[1.0, 0.0], [0.0, 2.0]], tf.float64)
+      >>> at = tf.constant([[1.0, 0.0]], tf.float64)  # the second candidate says nothing of it
+      >>> active.variance_reduction(root, 1.0, at).numpy()
+      array([0.5, 0. ])
+    """
+    reference = root if reference_root is None else reference_root
+    root, reference = to_matrices(_OP, root=root, reference_root=reference)
+    count = tf.cast(tf.shape(reference)[-2], root.dtype)
+    # P rows have the same squares of covariances as the K, or fewer, of their triangle.
+    triangle = lq(tf.linalg.matrix_transpose(reference), mode="l")
+    squares = tf.reduce_sum(gemm(root, triangle) ** 2, axis=-1)
+    return squares / (count * (variance(root) + noise_variance))
+
+
+def observe(root, row, noise_variance) -> tf.Tensor:
+    """The root after an observation of f where the root has a given row: one update of rank one.
+
+        R (I - r r' / (d + s sqrt(d))),    d = r' r + s^2
+
+    is a root of ``R R' - R r r' R' / d``. No variance is what is left of a difference.
+
+    Args:
+      root: R ``[..., M, K]``: of any points, in the columns of ``row``.
+      row: r, ``[..., K]``.
+      noise_variance: s^2, of this observation, ``[...]``.
+
+    Returns:
+      ``[..., M, K]``.
+
+    References:
+      Bierman, G. J. (1977). Factorization Methods for Discrete Sequential Estimation, section II.4
+      (Potter's update).
+
+    Example:
+
+      >>> import tensorflow as tf
+      >>> from statespace import active
+      >>> root = tf.constant([[3.0]], tf.float64)
+      >>> active.variance(active.observe(root, root[0], 1.0)).numpy()  # 1 / (1 / 9 + 1)
+      array([0.9])
+    """
+    root, row = tf.convert_to_tensor(root), tf.convert_to_tensor(row)
+    noise_variance = tf.convert_to_tensor(noise_variance, root.dtype)
+    total = tf.reduce_sum(row**2, axis=-1) + noise_variance
+    step = row / (total + tf.sqrt(noise_variance * total))[..., tf.newaxis]
+    return root - gemm(gemm(root, row[..., tf.newaxis]), step[..., tf.newaxis, :])
