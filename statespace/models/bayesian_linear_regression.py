@@ -4,7 +4,6 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.models import regression_array
-from statespace.models.refined_least_squares import RawData
 from statespace.models.regression_arguments import observations
 from statespace.models.regression_posterior import FittedState, RegressionPosterior
 from statespace.models.regression_priors import Problem, prior_of
@@ -67,7 +66,7 @@ class BayesianLinearRegression(RegressionPosterior):
         intercept = "" if self.intercept_wanted else ", intercept=False"
         return f"BayesianLinearRegression({self.prior!r}{intercept})"
 
-    def fit(self, x, y, *, weights=None, refine=False):
+    def fit(self, x, y, *, weights=None, repetitions=None, refine=False):
         """Estimates weights, and scales if the prior says so.
 
         Args:
@@ -75,6 +74,9 @@ class BayesianLinearRegression(RegressionPosterior):
           y: observations, ``[..., N]``.
           weights: precision of each observation relative to the others, ``[..., N]``; the variance
             of its noise is noise_scale^2 / weight. An observation of weight zero does not count.
+          repetitions: how often each observation occurs, ``[..., N]``, whole or not. Coefficients
+            follow from the product of both; but repetitions count as observations, from which the
+            noise is known the better.
           refine: correct coefficients and residuals by iterative refinement, until they are as
             accurate as the dtype allows for the data as given. Costs some more passes over them,
             and D^3 operations with fewer observations than features too.
@@ -87,24 +89,23 @@ class BayesianLinearRegression(RegressionPosterior):
             nothing about a weight that the data do not determine either, or y is constant and its
             noise to be estimated.
         """
-        x, y, weights = observations("fit", x, y, weights)
-        array = regression_array.collect(x, y, weights, self.intercept_wanted)
-        raw = RawData(x, y, weights, self.intercept_wanted) if refine else None
-        return self._settle(array, raw)
+        data = observations("fit", x, y, weights, repetitions)
+        array = regression_array.collect(data, self.intercept_wanted)
+        return self._settle(array, data if refine else None)
 
-    def update(self, x, y, *, weights=None):
+    def update(self, x, y, *, weights=None, repetitions=None):
         """Takes in further observations; the result is that of one fit to all of them.
 
         Args:
-          x, y, weights: as for ``fit``; batch axes as there.
+          x, y, weights, repetitions: as for ``fit``; batch axes as there.
 
         Returns:
           self.
         """
-        others = self._others("update", x, y, weights)
+        others = self._others("update", x, y, weights, repetitions)
         return self._settle(regression_array.add(self._fitted.array, others))
 
-    def downdate(self, x, y, *, weights=None):
+    def downdate(self, x, y, *, weights=None, repetitions=None):
         """Takes observations away again; the result is that of a fit to the others.
 
         What is lost of the digits is what the observations had over the others in size.
@@ -113,16 +114,16 @@ class BayesianLinearRegression(RegressionPosterior):
           ValueError: they cannot have been part of the fit. (That they could have been is all that
             is known here.)
         """
-        others = self._others("downdate", x, y, weights)
+        others = self._others("downdate", x, y, weights, repetitions)
         return self._settle(regression_array.remove(self._fitted.array, others))
 
-    def _others(self, caller, x, y, weights):
+    def _others(self, caller, *arguments):
         """The array of observations to be added or removed."""
-        x, y, weights = observations(caller, x, y, weights, self._fitted.fit.posterior.mean)
-        origin = self._fitted.array.origin
-        return regression_array.collect(x, y, weights, self.intercept_wanted, origin)
+        state = self._fitted
+        data = observations(caller, *arguments, like=state.fit.posterior.mean)
+        return regression_array.collect(data, self.intercept_wanted, state.array.origin)
 
-    def _settle(self, array, raw=None):
+    def _settle(self, array, refine=None):
         """Computes everything from the array, and takes it over if that succeeds."""
         data = regression_array.centred(array, self.intercept_wanted)
         count, constant = array.count, 0.5 * array.log_weights
@@ -130,7 +131,7 @@ class BayesianLinearRegression(RegressionPosterior):
             if not np.all(data.total_weight > 0):
                 raise ValueError(f"{_OP}: all weights of a data set are zero; nothing is observed.")
             count, constant = count - 1, constant - 0.5 * tf.math.log(data.total_weight)
-        fit = self._prior.fit(Problem(data, count, constant, raw))
+        fit = self._prior.fit(Problem(data, count, constant, refine))
         intercept = fit.refined_intercept
         if intercept is None:
             intercept = data.y_mean - tf.reduce_sum(data.x_mean * fit.posterior.mean, axis=-1)

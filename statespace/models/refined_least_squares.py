@@ -1,11 +1,10 @@
 """Least squares to the last digits: iterative refinement with residuals in twice the precision."""
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops import lq, triangular_solve
+from statespace.models.regression_arguments import Observations
 
 _MOST_STEPS = 20
 
@@ -57,23 +56,15 @@ def refine(a, b):
     return x, (r**2).sum(axis=-1)
 
 
-class RawData(NamedTuple):
-    """The data of a regression as they were given."""
-
-    x: tf.Tensor  # [..., N, D]
-    y: tf.Tensor  # [..., N]
-    weights: tf.Tensor | None  # [..., N]
-    intercept: bool
-
-
-def refined_weights(raw: RawData, prior_mean, prior_scale):
+def refined_weights(data: Observations, intercept: bool, prior_mean, prior_scale):
     """Posterior mean of weights and intercept, refined, and the distance of y.
 
     A prior of finite scale adds a row ``w_j / scale_j = mean_j / scale_j`` to the design. A weight
     that is known loses its column.
 
     Args:
-      raw: the data.
+      data: as given.
+      intercept: whether there is one.
       prior_mean: ``[..., D]``.
       prior_scale: in units of the noise, ``[..., D]``; infinite for a flat prior.
 
@@ -84,23 +75,20 @@ def refined_weights(raw: RawData, prior_mean, prior_scale):
     mean, scale = np.asarray(prior_mean), np.asarray(prior_scale)
     known = scale == 0
     strength = np.where(known, 1.0, 1 / np.where(known, 1.0, scale)).astype(scale.dtype)
-    x, y = np.asarray(raw.x), np.asarray(raw.y)
+    x, y = np.asarray(data.x), np.asarray(data.y)
     y = y - (x * np.where(known, mean, 0)[..., np.newaxis, :]).sum(axis=-1)
     x = np.where(known[..., np.newaxis, :], np.zeros_like(x), x)
-    if raw.weights is not None:
-        root = np.sqrt(np.asarray(raw.weights))
-        x, y = x * root[..., np.newaxis], y * root
+    root = np.sqrt(np.asarray(data.precision()))
+    x, y = x * root[..., np.newaxis], y * root
     below = strength[..., np.newaxis] * np.eye(x.shape[-1], dtype=x.dtype)
-    if raw.intercept:
-        ones = np.ones_like(y) if raw.weights is None else root
-        x = np.concatenate([ones[..., np.newaxis], x], axis=-1)
+    if intercept:
+        x = np.concatenate([root[..., np.newaxis], x], axis=-1)
         below = np.concatenate([np.zeros_like(below[..., :1]), below], axis=-1)
     solution, square = refine(
         np.concatenate([x, below], axis=-2), np.concatenate([y, strength * mean], axis=-1)
     )
-    intercept = tf.constant(solution[..., 0]) if raw.intercept else None
-    weights = solution[..., int(raw.intercept) :]
-    return tf.constant(weights), intercept, tf.constant(square)
+    constant = tf.constant(solution[..., 0]) if intercept else None
+    return tf.constant(solution[..., int(intercept) :]), constant, tf.constant(square)
 
 
 def _solve(l, q, f, g):

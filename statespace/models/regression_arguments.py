@@ -1,17 +1,33 @@
 """What a Bayesian linear regression asks of data, features and seeds."""
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 _OP = "BayesianLinearRegression"
 
 
-def observations(caller, x, y, weights=None, like=None):
+class Observations(NamedTuple):
+    """Data of one batch shape."""
+
+    x: tf.Tensor  # [..., N, D]
+    y: tf.Tensor  # [..., N]
+    weights: tf.Tensor | None  # precisions, [..., N]
+    repetitions: tf.Tensor | None  # how often each observation occurs, [..., N]
+
+    def precision(self) -> tf.Tensor:
+        """What each observation weighs in sums over all, ``[..., N]``."""
+        precision = tf.ones_like(self.y) if self.weights is None else self.weights
+        return precision if self.repetitions is None else precision * self.repetitions
+
+
+def observations(caller, x, y, weights=None, repetitions=None, like=None) -> Observations:
     """Features ``[..., N, D]``, observations ``[..., N]`` and weights, of one batch shape.
 
     Args:
       caller: the method they were given to.
-      x, y, weights: as given; weights may be None, and stay so.
+      x, y, weights, repetitions: as given; the latter two may be None, and stay so.
       like: a tensor ``[..., D]`` whose batch shape, number of features and dtype they must have.
 
     Raises:
@@ -36,17 +52,16 @@ def observations(caller, x, y, weights=None, like=None):
         ) from error
     _check_finite(op, "x", x)
     _check_finite(op, "y", y)
-    if weights is not None:
-        weights = _broadcast(op, "weights", weights, tf.zeros([*batch, y.shape[-1]], x.dtype))
-        _check_finite(op, "weights", weights)
-        _refuse_where(op, "weights", weights, weights < 0, "it must not be negative")
+    y = tf.broadcast_to(y, [*batch, y.shape[-1]])
+    weights = _not_negative(op, "weights", weights, y)
+    repetitions = _not_negative(op, "repetitions", repetitions, y)
     x = tf.broadcast_to(x, [*batch, *x.shape[-2:]])
     if like is not None and (x.dtype != like.dtype or [*batch, x.shape[-1]] != [*like.shape]):
         raise ValueError(
             f"{op}: x is {x.dtype.name} with shape {x.shape}; what was fitted is {like.dtype.name} "
             f"with batch shape and number of features {like.shape}."
         )
-    return x, tf.broadcast_to(y, [*batch, y.shape[-1]]), weights
+    return Observations(x, y, weights, repetitions)
 
 
 def features(x, like):
@@ -84,6 +99,15 @@ def _tensor(op, name, value):
     if tensor.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
     return tensor
+
+
+def _not_negative(op, name, value, like):
+    if value is None:
+        return None
+    value = _broadcast(op, name, value, like)
+    _check_finite(op, name, value)
+    _refuse_where(op, name, value, value < 0, "it must not be negative")
+    return value
 
 
 def _broadcast(op, name, value, like):

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops import lq, psd_cholesky
+from statespace.models.regression_arguments import Observations
 
 _OP = "BayesianLinearRegression"
 
@@ -22,7 +23,7 @@ class RegressionArray(NamedTuple):
 
     rows: tf.Tensor  # [intercept, features, target], upper trapezoidal, [..., R, D + 1 or D + 2]
     origin: tf.Tensor  # of features and target, [..., D + 1]; zero without intercept
-    count: tf.Tensor  # observations of positive weight, [...]
+    count: tf.Tensor  # observations of positive weight, with repetitions, [...]
     log_weights: tf.Tensor  # sum of the logarithms of their weights, [...]
 
 
@@ -36,26 +37,30 @@ class CentredData(NamedTuple):
     total_weight: tf.Tensor | None  # None without intercept, [...]
 
 
-def collect(x, y, weights, intercept, origin=None) -> RegressionArray:
-    """The array of given observations: ``[..., N, D]``, ``[..., N]`` and ``[..., N]``, or None.
+def collect(data: Observations, intercept: bool, origin=None) -> RegressionArray:
+    """The array of given observations.
 
     Those to be added to an array, or removed, have its origin.
     """
-    rows = tf.concat([x, y[..., tf.newaxis]], axis=-1)
-    weights = tf.ones_like(y) if weights is None else weights
+    rows = tf.concat([data.x, data.y[..., tf.newaxis]], axis=-1)
+    precision = data.precision()
     if origin is None:
-        share = tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=-1, keepdims=True))
+        share = tf.math.divide_no_nan(precision, tf.reduce_sum(precision, axis=-1, keepdims=True))
         origin = tf.reduce_sum(rows * share[..., tf.newaxis], axis=-2)
         origin = origin if intercept else tf.zeros_like(origin)
     rows -= origin[..., tf.newaxis, :]
     if intercept:
         rows = tf.concat([tf.ones_like(rows[..., :1]), rows], axis=-1)
-    used = weights > 0
+    times = tf.cast(precision > 0, rows.dtype)
+    times = times if data.repetitions is None else times * data.repetitions
+    logs = tf.zeros_like(times)
+    if data.weights is not None:
+        logs = tf.math.log(tf.where(data.weights > 0, data.weights, tf.ones_like(times)))
     return RegressionArray(
-        _triangle(rows * tf.sqrt(weights)[..., tf.newaxis]),
+        _triangle(rows * tf.sqrt(precision)[..., tf.newaxis]),
         origin,
-        tf.reduce_sum(tf.cast(used, y.dtype), axis=-1),
-        tf.reduce_sum(tf.math.log(tf.where(used, weights, tf.ones_like(weights))), axis=-1),
+        tf.reduce_sum(times, axis=-1),
+        tf.reduce_sum(times * logs, axis=-1),
     )
 
 

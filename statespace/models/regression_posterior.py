@@ -117,7 +117,7 @@ class RegressionPosterior:
 
     @property
     def num_observations(self) -> tf.Tensor:
-        """Observations of positive weight, ``[...]``."""
+        """Observations of positive weight, repetitions counted, ``[...]``."""
         return self._fitted.array.count
 
     def predict(self, x, *, weights=None, noise=True):
@@ -214,8 +214,8 @@ class RegressionPosterior:
         Raises:
           ValueError: an observation alone determines a weight of flat prior.
         """
-        x, y, weights = observations("leave_one_out", x, y, weights)
-        precision = tf.ones_like(y) if weights is None else weights
+        data = observations("leave_one_out", x, y, weights, like=self.coefficients)
+        x, y, precision = data.x, data.y, data.precision()
         mean, variance = self._moments(x)
         left = 1 - precision * variance
         if np.any(left <= 8 * np.finfo(y.dtype.as_numpy_dtype).eps):

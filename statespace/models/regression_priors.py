@@ -12,7 +12,8 @@ from statespace.linalg_ops import lq, triangular_solve
 from statespace.linalg_ops.lq import dependent_rows
 from statespace.models.evidence_maximisation import maximise
 from statespace.models.linear_gaussian_regression import WeightPosterior, posterior
-from statespace.models.refined_least_squares import RawData, refined_weights
+from statespace.models.refined_least_squares import refined_weights
+from statespace.models.regression_arguments import Observations
 from statespace.models.regression_array import CentredData
 
 _OP = "BayesianLinearRegression"
@@ -24,7 +25,7 @@ class Problem(NamedTuple):
     data: CentredData
     count: tf.Tensor  # observations, the intercept's deducted, [...]
     constant: tf.Tensor  # of the log evidence: weights and intercept, [...]
-    raw: RawData | None = None  # the data as given, where the weights are to be refined
+    refine: Observations | None = None  # the data as given, where weights are to be refined
 
 
 class Fit(NamedTuple):
@@ -176,7 +177,7 @@ class ZellnerG:
 
     def fit(self, problem: Problem) -> Fit:
         """The posterior, from X = Q_x L_x' and y = Q_x z + a rest of length rho."""
-        if problem.raw is not None:
+        if problem.refine is not None:
             raise ValueError(f"{_OP}: refine=True does not go with Zellner's g-prior.")
         data, dtype = problem.data, problem.data.x.dtype
         rows = tf.concat([data.x, data.y[..., tf.newaxis]], axis=-1)
@@ -258,9 +259,11 @@ def _posterior(problem, weight_mean, relative):
     flat = _is_flat(relative)
     if post.factor is not None and np.any(flat):
         refuse_dependent(post.factor, flat, data.x.shape[-2])
-    if problem.raw is None:
+    if problem.refine is None:
         return post, None
-    mean, intercept, square = refined_weights(problem.raw, weight_mean, relative)
+    mean, intercept, square = refined_weights(
+        problem.refine, data.total_weight is not None, weight_mean, relative
+    )
     return post._replace(mean=mean, squared_distance=square), intercept
 
 

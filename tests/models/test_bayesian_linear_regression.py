@@ -96,18 +96,27 @@ def test_batches_are_loops(prior):
 
 
 @every_prior
-def test_whole_weights_are_repetitions(prior):
-    x, y, _ = data(8)
+def test_repetitions_are_repeated_observations(prior):
+    x, y, weights = data(8)
     times = np.array([1, 2, 1, 3, 1, 1, 0, 2])
-    model = BayesianLinearRegression(prior).fit(x, y, weights=times.astype(float))
-    repeated = BayesianLinearRegression(prior).fit(np.repeat(x, times, 0), np.repeat(y, times))
-    # With noise known or integrated out, repetitions say more about it than weights do.
-    if isinstance(prior, FixedPrior):
-        np.testing.assert_allclose(model.coefficients, repeated.coefficients, rtol=1e-11)
-        np.testing.assert_allclose(model.intercept, repeated.intercept, rtol=1e-11)
-    if prior == "flat":
-        np.testing.assert_allclose(model.coefficients, repeated.coefficients, rtol=1e-11)
-    np.testing.assert_array_equal(model.num_observations, 7)
+    model = BayesianLinearRegression(prior)
+    model.fit(x, y, weights=weights, repetitions=times)
+    repeated = BayesianLinearRegression(prior)
+    repeated.fit(np.repeat(x, times, 0), np.repeat(y, times), weights=np.repeat(weights, times))
+    assert_same(model, repeated, estimated(prior))
+    model.update(x[:2], y[:2], repetitions=[2, 1]).downdate(x[:2], y[:2], repetitions=[2, 1])
+    model.update(x[:2], y[:2], repetitions=[2, 1])
+    repeated.update(x[[0, 0, 1]], y[[0, 0, 1]])
+    assert_same(model, repeated, estimated(prior))
+
+
+def test_an_observation_of_weight_zero_does_not_count():
+    x, y, weights = data(8)
+    weights[2] = 0.0
+    model = BayesianLinearRegression(PRIORS["normal-inverse-gamma"]).fit(x, y, weights=weights)
+    rest = np.arange(8) != 2
+    fewer = BayesianLinearRegression(PRIORS["normal-inverse-gamma"])
+    assert_same(model, fewer.fit(x[rest], y[rest], weights=weights[rest]))
 
 
 def test_flat_prior_equals_weighted_least_squares_of_statsmodels():
