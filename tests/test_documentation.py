@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def test_page_examples(page):
     )
     assert results.failed == 0
     assert results.attempted > 0
+
+
+def test_api_pages_have_every_public_module():
+    """Of a module that is listed they have what its ``__all__`` names."""
+    listed = set((DOCS / "api.md").read_text(encoding="utf-8").split())
+    public = {name: getattr(statespace, name) for name in [*statespace.__all__, "forecasting"]}
+    modules = {name for name, value in public.items() if inspect.ismodule(value)}
+    assert {f"statespace.{name}" for name in modules - {"kalman"}} <= listed
+    # What kalman has is public as part of statespace itself.
+    assert set(statespace.kalman.__all__) - {"ALGORITHMS"} <= set(statespace.__all__)

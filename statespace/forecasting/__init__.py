@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from statespace.forecasting.csv_file import read_series
     from statespace.forecasting.diagnostics import Diagnostics
-    from statespace.forecasting.errors import InputError
+    from statespace.forecasting.errors import InputError, SkippedSeriesWarning
     from statespace.forecasting.evaluation import Evaluation, evaluate
     from statespace.forecasting.forecast import Forecast
     from statespace.forecasting.intervention_features import interventions
@@ -36,6 +36,7 @@ _HOME = {
     "InputError": "errors",
     "Interval": "moments",
     "Moments": "moments",
+    "SkippedSeriesWarning": "errors",
     "SmoothedStates": "smoothing",
     "coverage": "metrics",
     "crps_normal": "metrics",
@@ -57,6 +58,7 @@ __all__ = [
     "InputError",
     "Interval",
     "Moments",
+    "SkippedSeriesWarning",
     "SmoothedStates",
     "coverage",
     "crps_normal",
