@@ -74,7 +74,7 @@ def eigh(a, *, on_failure="nan", return_info=False):
     return results if return_info else results[:2]
 
 
-def _fix_signs(v):
+def fix_signs(v):
     """The sign rule, for eigenvectors in columns."""
     magnitude = tf.abs(v)
     bound = tf.reduce_max(magnitude, axis=-2, keepdims=True) * (1 - 2.0**-10)
@@ -99,7 +99,7 @@ def _factor_reference(a):
     if native.traced_for_xla():
         eigenvalues, v = _polish(finite / scale, v)
     info = tf.where(failed, tf.shape(a)[-1], 0)
-    return spoil(eigenvalues * scale[..., 0], failed), spoil(_fix_signs(v), failed), info
+    return spoil(eigenvalues * scale[..., 0], failed), spoil(fix_signs(v), failed), info
 
 
 def _polish(lower, v, sweeps=3):

@@ -8,6 +8,7 @@ from statespace.linalg_ops.arguments import (
     check_choice,
     require,
     to_matrices,
+    with_rank,
     with_shape,
 )
 from statespace.linalg_ops.failure import (
@@ -19,6 +20,7 @@ from statespace.linalg_ops.failure import (
 )
 from statespace.linalg_ops.lq import dependent_rows, lq
 from statespace.linalg_ops.products import gemm
+from statespace.linalg_ops.pseudo_inverse import pseudo_inverse
 from statespace.linalg_ops.triangular import triangular_solve
 
 NO_SOLUTION = (
@@ -26,30 +28,48 @@ NO_SOLUTION = (
 )
 
 
-def least_squares(a, b, *, ridge=0.0, on_failure="nan", return_info=False):
+def least_squares(
+    a,
+    b,
+    *,
+    weights=None,
+    ridge=0.0,
+    minimum_norm=False,
+    on_failure="nan",
+    return_info=False,
+):
     """The X that minimises ``|A X - B|^2 + ridge |X|^2``, column by column of B.
 
-    Where A has fewer rows than columns and ``ridge`` is zero, the X of least norm with A X = B. The
+    With weights, the first term is the sum over rows of ``weight_i |a_i X - b_i|^2``. Where A has
+    fewer rows than columns and ``ridge`` is zero, the X of least norm with A X = B. The
     normal equations, which square the condition number, are formed neither here nor in the
     gradient. Batch axes of all arguments broadcast by NumPy's rules; right sides that share an A
     cost least as columns of B.
 
     Args:
-      a: ``[..., m, n]``, float32 or float64, of full rank unless ``ridge`` is positive.
+      a: ``[..., m, n]``, float32 or float64, of full rank unless ``ridge`` is positive or
+        ``minimum_norm`` true.
       b: ``[..., m, k]``, same dtype.
+      weights: non-negative, ``[..., m]``, same dtype. A row of weight zero does not exist, whatever
+        it holds, and its weight is a constant to the gradient.
       ridge: non-negative number, or tensor ``[...]`` with the batch axes alone. Its gradient needs
         a positive value.
+      minimum_norm: let A have any rank: of all X that are equally good, the one of least norm, as
+        ``numpy.linalg.lstsq`` has it. Singular values up to max(m, n) eps times the largest count
+        as zero. Derivatives are those for changes of A that keep its rank: for others, X jumps.
+        Takes several times as long, and an error in X is not as small where rows of A differ
+        greatly in size.
       on_failure: what an item without a unique solution does. "nan": it becomes NaN throughout, its
         neighbours are untouched, and a zero cotangent into it gives a zero gradient. "raise":
         ``InvalidArgumentError``; inside XLA, which cannot raise, as "nan".
       return_info: also return the status.
 
     Returns:
-      X ``[..., n, k]``. An item is NaN if a or b has a NaN or an infinity there, if its ridge is
-      negative, or if the columns of A (rows, where it has fewer) are dependent up to rounding in
-      the sense of ``lq``. With ``return_info``, the pair of X and an int32 ``[...]``: 0, or the
-      (1-based) first column (row) that depends on those before it, one more than there are where
-      something is not finite or negative.
+      X ``[..., n, k]``. An item is NaN if a or b has a NaN or an infinity there, if its ridge or a
+      weight is negative, or if the columns of A (rows, where it has fewer) are dependent up to
+      rounding in the sense of ``lq``, unless ``minimum_norm``. With ``return_info``, the pair of X
+      and an int32 ``[...]``: 0, or the (1-based) first column (row) that depends on those before
+      it, one more than there are where something is not finite or negative.
 
     Two derivatives exist, also where A X = B is solved exactly.
 
@@ -75,7 +95,12 @@ def least_squares(a, b, *, ridge=0.0, on_failure="nan", return_info=False):
     check_choice("least_squares", "on_failure", on_failure, ON_FAILURE)
     _check_rows(a, b)
     b = broadcasting("least_squares", "b", b, "a", a)
-    x, info = _solve(a, b, _root(ridge, a.dtype))
+    if weights is not None:
+        a, b = _weighted(a, b, weights)
+    scale = _root(ridge, a.dtype)
+    # A positive number makes every A one of full rank.
+    any_rank = minimum_norm and (scale is None or not isinstance(ridge, (int, float)))
+    x, info = (_solve_any_rank if any_rank else _solve)(a, b, scale)
     if on_failure == "raise":
         x, info = raise_where_failed("least_squares", info, NO_SOLUTION, (x, info))
     return (x, info) if return_info else x
@@ -95,6 +120,32 @@ def _root(ridge, dtype):
         )
     nan = tf.constant(float("nan"), dtype)
     return tf.where(ridge < 0, nan, tf.sqrt(tf.where(ridge < 0, tf.ones_like(ridge), ridge)))
+
+
+def _weighted(a, b, weights):
+    """Both with the roots of the weights as factors of their rows."""
+    weights = tf.convert_to_tensor(weights, name="weights")
+    if weights.dtype != a.dtype:
+        raise ValueError(
+            f"least_squares: weights is {weights.dtype.name} and a is {a.dtype.name}; they must be "
+            "of one dtype."
+        )
+    weights = with_rank("least_squares", "weights", weights, 1, "[..., m]")
+    known = a.shape.rank is not None and weights.shape.rank is not None
+    rows = (a.shape[-2], weights.shape[-1]) if known else (None, None)
+    if None in rows:
+        fits = tf.equal(tf.shape(a)[-2], tf.shape(weights)[-1])
+        weights = require(fits, "least_squares: weights must have one entry a row of a.", weights)
+    elif rows[0] != rows[1]:
+        raise ValueError(
+            f"least_squares: weights has shape {weights.shape}; it must be [..., m] with m = "
+            f"{rows[0]}, as a {a.shape} says."
+        )
+    weights = broadcasting("least_squares", "weights", weights[..., tf.newaxis], "a", a)
+    positive, zero = weights > 0, tf.equal(weights, 0)
+    root = tf.sqrt(tf.where(positive, weights, tf.ones_like(weights)))
+    root = tf.where(positive | zero, root, tf.constant(float("nan"), a.dtype))
+    return tuple(tf.where(zero, tf.zeros([], a.dtype), root * x) for x in (a, b))
 
 
 def _check_rows(a, b):
@@ -129,6 +180,22 @@ def _solve(a, b, scale):
     else:
         x = _either(tall, l, q, b, rows, columns)
     return spoil(x, info > 0), info
+
+
+def _solve_any_rank(a, b, scale):
+    """X of least norm and its status: what there is of the inverse of [A; s I], times [B; 0]."""
+    rows = tf.shape(a)[-2]
+    b = require(tf.equal(rows, tf.shape(b)[-2]), "least_squares: b must have as many rows as a.", b)
+    if scale is not None:
+        diagonal = tf.linalg.diag(scale[..., tf.newaxis] + tf.zeros_like(tf.reduce_sum(a, axis=-2)))
+        a = tf.concat(broadcast_batches([a, diagonal], [2, 2]), axis=-2)
+    failed, failed_b = not_finite(a), not_finite(b)
+    a = stand_in(a, failed, tf.zeros_like(a))
+    b = stand_in(b, failed_b, tf.zeros_like(b))
+    x = gemm(pseudo_inverse(a)[..., :rows], b)
+    failed = tf.broadcast_to(failed | failed_b, tf.shape(x)[:-2])
+    count = 1 + tf.minimum(rows, tf.shape(x)[-2])
+    return spoil(x, failed), tf.where(failed, count, 0)
 
 
 def _transposed_if(condition, a):

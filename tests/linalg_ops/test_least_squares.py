@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import finite_differences
 
 from statespace import linalg_ops
@@ -278,3 +280,218 @@ def test_rejects_wrong_arguments_by_name():
         linalg_ops.least_squares(a, b, ridge=-1.0)
     with pytest.raises(ValueError, match="ridge is float32 and a is float64"):
         linalg_ops.least_squares(a, b, ridge=tf.constant(1.0))
+
+
+def gradient(function, arguments):
+    arguments = [tf.convert_to_tensor(x) for x in arguments]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        value = function(*arguments)
+    return tape.gradient(value, arguments)
+
+
+def check_derivatives(function, arguments):
+    """The gradient of a function, and that of its gradient's squares, along a random direction."""
+
+    def slope(*arguments):
+        return tf.add_n([tf.reduce_sum(g**2) for g in gradient(function, arguments)])
+
+    rng = np.random.default_rng(5)
+    directions = [rng.normal(size=np.shape(x)) for x in arguments]
+    for derived in (function, slope):
+        got = gradient(derived, arguments)
+        got = sum(np.sum(g * d) for g, d in zip(got, directions, strict=True))
+        expected = finite_differences.directional(derived, arguments, directions)
+        np.testing.assert_allclose(got, expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (3, 7), (4, 4)])
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("minimum_norm", [False, True])
+def test_weights(shape, ridge, minimum_norm, native):
+    a, b = problem(shape, batch=(4,))
+    weights = np.random.default_rng(1).uniform(0.2, 3.0, size=(4, shape[0]))
+    options = {"ridge": ridge, "minimum_norm": minimum_norm}
+    x = linalg_ops.least_squares(a, b, weights=weights, **options)
+    root = np.sqrt(weights)[..., np.newaxis]
+    for item in range(4):
+        scaled = root[item] * a[item], root[item] * b[item]
+        numpy_s = np.linalg.lstsq(*scaled, rcond=None)[0]
+        expected = closed_form(*scaled, ridge) if ridge else numpy_s
+        np.testing.assert_allclose(x[item], expected, rtol=1e-9, atol=1e-10)
+    # The weights' batch axes broadcast too.
+    shared = linalg_ops.least_squares(a[0], b[0], weights=weights, **options)
+    assert shared.shape == (4, shape[1], 2)
+    np.testing.assert_allclose(shared[0], x[0], rtol=1e-13)
+
+
+@pytest.mark.parametrize("minimum_norm", [False, True])
+def test_derivatives_by_weights(minimum_norm, native):
+    a, b = problem((6, 3))
+    weights = np.random.default_rng(2).uniform(0.5, 2.0, size=6)
+
+    def function(a, b, weights):
+        x = linalg_ops.least_squares(a, b, weights=weights, minimum_norm=minimum_norm)
+        return tf.reduce_sum(tf.sin(x))
+
+    check_derivatives(function, [a, b, weights])
+
+
+@pytest.mark.parametrize("minimum_norm", [False, True])
+def test_rows_of_weight_zero_do_not_exist(minimum_norm, native):
+    a, b = problem((7, 3))
+    weights = np.array([1.0, 0.0, 2.0, 0.5, 0.0, 1.0, 1.0])
+    there = weights > 0
+    expected = linalg_ops.least_squares(
+        a[there], b[there], weights=weights[there], minimum_norm=minimum_norm
+    )
+    a[1], b[4, 0] = np.nan, np.inf
+    variables = [tf.constant(x) for x in (a, b, weights)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        x = linalg_ops.least_squares(
+            variables[0], variables[1], weights=variables[2], minimum_norm=minimum_norm
+        )
+    np.testing.assert_allclose(x, expected, rtol=1e-12, atol=1e-13)
+    for gradient in tape.gradient(x, variables):
+        assert np.all(np.isfinite(gradient))
+        np.testing.assert_array_equal(gradient.numpy()[~there], 0.0)
+
+
+def test_a_negative_weight_fails_its_item(native):
+    a, b = problem((5, 2))
+    weights = np.ones((3, 5))
+    weights[1, 2] = -1.0
+    x, info = linalg_ops.least_squares(a, b, weights=weights, return_info=True)
+    np.testing.assert_array_equal(info, [0, 3, 0])
+    np.testing.assert_array_equal(np.isnan(x).all(axis=(1, 2)), [False, True, False])
+
+
+def test_wrong_weights_are_named():
+    a, b = problem((5, 2))
+    with pytest.raises(ValueError, match=r"weights has shape \(4,\); it must be .* m = 5"):
+        linalg_ops.least_squares(a, b, weights=np.ones(4))
+    with pytest.raises(ValueError, match="weights is float32 and a is float64"):
+        linalg_ops.least_squares(a, b, weights=np.ones(5, np.float32))
+    with pytest.raises(ValueError, match=r"weights has shape \(\)"):
+        linalg_ops.least_squares(a, b, weights=1.0 * np.float64(2.0))
+    with pytest.raises(ValueError, match="weights has batch axes that do not broadcast"):
+        linalg_ops.least_squares(np.stack([a] * 2), b, weights=np.ones((3, 5)))
+    unknown = [tf.TensorSpec(None, tf.float64)] * 3
+    solve = tf.function(
+        lambda a, b, w: linalg_ops.least_squares(a, b, weights=w), input_signature=unknown
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="weights must have one entry a row"):
+        solve(a, b, np.ones(4))
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(0, 9),
+    st.integers(0, 2**31),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_minimum_norm_equals_numpy_at_any_rank(rows, columns, rank, seed, dtype):
+    rng = np.random.default_rng(seed)
+    rank = min(rank, rows, columns)
+    u = np.linalg.qr(rng.normal(size=(3, rows, rows)))[0][..., :rank]
+    v = np.linalg.qr(rng.normal(size=(3, columns, columns)))[0][..., :rank]
+    a = (u * rng.uniform(0.3, 3.0, size=rank)) @ np.swapaxes(v, -1, -2)
+    b = rng.normal(size=(3, rows, 2))
+    x, info = linalg_ops.least_squares(
+        a.astype(dtype), b.astype(dtype), minimum_norm=True, return_info=True
+    )
+    tolerance = {np.float32: 1e-4, np.float64: 1e-12}[dtype]
+    np.testing.assert_array_equal(info, 0)
+    for item in range(3):
+        expected = np.linalg.lstsq(a[item], b[item], rcond=1e-10)[0]
+        np.testing.assert_allclose(x[item], expected, rtol=tolerance, atol=tolerance)
+
+
+def of_rank(shape, rank, seed=3):
+    """Factors of a matrix whose singular values are one, or zero."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.normal(size=(size, rank)))[0] for size in shape)
+    return left, right.T
+
+
+@pytest.mark.parametrize(("shape", "rank"), [((6, 4), 2), ((3, 5), 2), ((4, 4), 1), ((5, 3), 3)])
+def test_derivatives_of_the_minimum_norm(shape, rank, native):
+    """Along changes that keep the rank: those of the factors of a product."""
+
+    def function(left, right, b):
+        a = tf.matmul(left, right)
+        return tf.reduce_sum(tf.sin(linalg_ops.least_squares(a, b, minimum_norm=True)))
+
+    check_derivatives(function, [*of_rank(shape, rank), problem(shape)[1]])
+
+
+def test_minimum_norm_is_the_ordinary_solution_at_full_rank(native):
+    a, b = problem((6, 3), batch=(2,))
+
+    def value_and_gradient(**options):
+        variables = [tf.constant(a), tf.constant(b)]
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            x = linalg_ops.least_squares(*variables, **options)
+        return x, *tape.gradient(x, variables)
+
+    for got, expected in zip(
+        value_and_gradient(minimum_norm=True), value_and_gradient(), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-11)
+
+
+def test_minimum_norm_with_a_condition_of_1e10(native):
+    """Beside singular values that are zero: exact to the condition times eps, not its square."""
+    rng = np.random.default_rng(4)
+    u, v = (np.linalg.qr(rng.normal(size=(6, 6)))[0][:, :4] for _ in range(2))
+    sigma, expected = np.logspace(0, -10, 4), v @ rng.normal(size=(4, 1))
+    a = (u * sigma) @ v.T
+    x = linalg_ops.least_squares(a, a @ expected, minimum_norm=True)
+    np.testing.assert_allclose(x, expected, atol=1e-5)
+
+
+def test_minimum_norm_under_xla_and_with_unknown_shapes(native):
+    a, b = np.matmul(*of_rank((5, 4), 2)), problem((5, 4))[1]
+
+    def value_and_gradient(a, b):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            x = linalg_ops.least_squares(a, b, minimum_norm=True)
+        return x, *tape.gradient(x, [a, b])
+
+    expected = value_and_gradient(tf.constant(a), tf.constant(b))
+    matrices, anything = ([tf.TensorSpec(shape, tf.float64)] * 2 for shape in ([None, None], None))
+    for got in (
+        tf.function(value_and_gradient, jit_compile=True)(tf.constant(a), tf.constant(b)),
+        tf.function(value_and_gradient, input_signature=matrices)(a, b),
+        tf.function(value_and_gradient, input_signature=anything)(a, b),
+    ):
+        for x, y in zip(got, expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-12)
+
+
+def test_minimum_norm_fails_only_where_something_is_not_finite(native):
+    a, b = problem((4, 3), batch=(5,))
+    a[0, :, 1] = a[0, :, 0]
+    a[1] = 0.0
+    a[2, 0, 0], b[3, 1, 1] = np.nan, np.inf
+    variables = [tf.constant(a), tf.constant(b)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        x, info = linalg_ops.least_squares(*variables, minimum_norm=True, return_info=True)
+        total = tf.reduce_sum(tf.gather(x, [0, 1, 4]))
+    np.testing.assert_array_equal(info, [0, 0, 4, 4, 0])
+    np.testing.assert_array_equal(np.isnan(x).all(axis=(1, 2)), info.numpy() > 0)
+    np.testing.assert_array_equal(x[1], 0.0)
+    for gradient in tape.gradient(total, variables):
+        assert np.all(np.isfinite(gradient))
+        np.testing.assert_array_equal(gradient.numpy()[2:4], 0.0)
+    # A ridge may be zero for some items and not for others.
+    ridge = tf.constant([0.0, 0.5, 0.0, 0.0, 0.5], tf.float64)
+    ridged = linalg_ops.least_squares(a, b, ridge=ridge, minimum_norm=True)
+    np.testing.assert_allclose(ridged[0], x[0], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(ridged[4], closed_form(a[4], b[4], 0.5), rtol=1e-12)
