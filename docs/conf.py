@@ -54,3 +54,13 @@ html_theme_options = {
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
 }
+
+
+def skip_members_of_others(app, what, name, obj, skip, options):
+    """Leaves out what classes have from other packages: its documentation is theirs."""
+    module = getattr(getattr(obj, "fget", obj), "__module__", None)
+    return True if module and not module.startswith("statespace") else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", skip_members_of_others)

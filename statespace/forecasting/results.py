@@ -20,7 +20,8 @@ class FitResult(FittedModel):
     Made by ``fit``; the properties and methods below are what it is for. Results take the form of
     the data. One array [T] or one Series gives numbers, arrays and Series; a batch [..., T] gives
     arrays with its leading axes; a DataFrame gives objects over its columns. ``result[key]`` is the
-    result of one series of several: a column's name, or an index into the batch axes.
+    result of one series of several: a column's name, or an index into the batch axes. Its
+    attributes are those of :class:`statespace.forecasting.fitted_model.FittedModel`.
     """
 
     def forecast(self, horizon, features=None, times=None) -> Forecast:
