@@ -15,6 +15,7 @@ how strong each should be.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.stats import norm, t
 from sklearn.datasets import load_diabetes
 
 import statespace as ss
@@ -47,8 +48,8 @@ ax.set_ylabel("effect of one standard deviation")
 ax.legend(title="prior")
 
 # %%
-# Bars are two standard deviations to each side. Least squares gives the serum measurements ``s1`` to
-# ``s5``, which depend on each other, large weights of opposite signs with huge uncertainty. The
+# Bars are two standard deviations to each side. Least squares gives the serum measurements ``s1``
+# to ``s5``, which depend on each other, large weights of opposite signs with huge uncertainty. The
 # common scale shrinks them; with a scale for each, some are exactly zero:
 
 for prior, model in models.items():
@@ -59,8 +60,6 @@ for prior, model in models.items():
 # ---------------
 # Each prediction is a distribution. How far off are the means, how many of the 362 outcomes lie
 # within the 90 % intervals, and how probable were they?
-
-from scipy.stats import norm, t
 
 for prior, model in models.items():
     prediction = model.predict(x[test])

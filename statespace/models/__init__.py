@@ -19,12 +19,14 @@ from statespace.models.gaussian_process import GaussianProcess
 from statespace.models.irregular import Irregular
 from statespace.models.matern import MaternProcess
 from statespace.models.motion import ConstantAcceleration, ConstantVelocity
+from statespace.models.pca import PCA
 from statespace.models.regression import DynamicRegression, Regression
-from statespace.models.regression_priors import FixedPrior, NormalInverseGamma, ZellnerG
+from statespace.models.regression_priors import FixedPrior, NormalInverseGamma
 from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
 from statespace.models.structural import StructuralModel
 from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, SmoothTrend
 from statespace.models.vector_autoregressive import VectorAutoregressive
+from statespace.models.zellner_prior import ZellnerG
 
 __all__ = [
     "ARIMA",
@@ -47,6 +49,7 @@ __all__ = [
     "MaternProcess",
     "Model",
     "NormalInverseGamma",
+    "PCA",
     "Regression",
     "Seasonal",
     "SmoothTrend",

@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from statespace.models import regression_array
 from statespace.models.regression_arguments import observations
+from statespace.models.regression_fit import Problem
 from statespace.models.regression_posterior import FittedState, RegressionPosterior
-from statespace.models.regression_priors import Problem, prior_of
+from statespace.models.regression_priors import prior_of
 
 _OP = "BayesianLinearRegression"
 

@@ -16,7 +16,7 @@ _NOISE_LIMITS = np.log(1e-8), np.log(10.0)
 _LARGEST_WEIGHT = 1e7
 _FLOOR = 1e-6  # in place of a weight's scale of zero, where the gradient by its square is wanted
 # (noise, scale of all weights together) where a search starts: mostly noise, and mostly signal.
-_STARTS = np.array([[0.8, 0.5], [0.1, 1.0]])
+_STARTS = ((0.8, 0.5), (0.1, 1.0))
 
 
 class Scales(NamedTuple):
@@ -43,25 +43,56 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
     Raises:
       ValueError: there is no observation, or y is constant, so that there is nothing to estimate.
     """
-    # Pure NumPy, and needs nothing of what else is there.
-    from statespace.forecasting.optimise import minimise
-
-    batch, dtype = data.y.shape[:-1].as_list(), data.x.dtype
-    count = np.broadcast_to(np.asarray(count, np.float64), batch).reshape(-1)
+    problem = _in_units_of_the_data(data, count, per_feature)
     columns = data.x.shape[-1]
+    optimum, converged = _search(problem, columns if per_feature else 1)
+    batch, dtype = data.y.shape[:-1].as_list(), data.x.dtype.as_numpy_dtype
+    noise_scale = np.exp(optimum[:, 0]) * problem.y_unit
+    at = optimum[:, 1:]
+    weight_scale = np.where(at > 0, _scales(at, problem.count[:, np.newaxis]), 0.0)
+    weight_scale = weight_scale * problem.y_unit[:, np.newaxis] / problem.x_unit
+    weight_scale = np.broadcast_to(weight_scale, (len(optimum), columns))
+    return Scales(
+        noise_scale.reshape(batch).astype(dtype),
+        weight_scale.reshape([*batch, columns]).astype(dtype),
+        (converged & (optimum[:, 0] > _NOISE_LIMITS[0])).reshape(batch),
+    )
+
+
+class _Problem(NamedTuple):
+    """A data sets in a row, in units of their own."""
+
+    x: np.ndarray  # [A, R, D]
+    y: np.ndarray  # [A, R]
+    count: np.ndarray  # [A]
+    x_unit: np.ndarray  # [A, D] or [A, 1]
+    y_unit: np.ndarray  # [A]
+
+
+def _in_units_of_the_data(data, count, per_feature) -> _Problem:
+    batch, columns = data.y.shape[:-1].as_list(), data.x.shape[-1]
+    count = np.broadcast_to(np.asarray(count, np.float64), batch).reshape(-1)
     x = np.asarray(data.x, np.float64).reshape(-1, *data.x.shape[-2:])
     y = np.asarray(data.y, np.float64).reshape(-1, data.y.shape[-1])
     y_unit = np.sqrt((y**2).sum(axis=-1) / np.maximum(count, 1))
-    _check(y_unit, np.reshape(data.y_mean, -1), count, batch, dtype)
+    _check(y_unit, np.reshape(data.y_mean, -1), count, batch, data.x.dtype)
     x_unit = np.sqrt((x**2).sum(axis=-2) / count[:, np.newaxis])
     if not per_feature:
-        x_unit = np.sqrt((x_unit**2).mean(axis=-1, keepdims=True))
+        x_unit = np.linalg.norm(x_unit, axis=-1, keepdims=True) / np.sqrt(max(columns, 1))
     x_unit = np.where(x_unit > 0, x_unit, 1.0)
     x, y = x / x_unit[:, np.newaxis, :], y / y_unit[:, np.newaxis]
     if not per_feature and x.shape[-2] < columns:  # X X' is all that counts
         x = lq(x, mode="l").numpy()
-    missing = count - y.shape[-1]
+    return _Problem(x, y, count, x_unit, y_unit)
 
+
+def _search(problem: _Problem, num_scales):
+    """The best of the searches from all starts: coordinates ``[A, 1 + num_scales]``, converged."""
+    # Pure NumPy, and needs nothing of what else is there.
+    from statespace.forecasting.optimise import minimise
+
+    x, y, count, *_ = problem
+    missing = count - y.shape[-1]
     # One graph serves all sizes; where the shape must be known for the cheaper form, there is none.
     tall = x.shape[-2] >= x.shape[-1]
     slope = _compiled(native.ops() is not None) if tall else _value_and_gradient
@@ -76,39 +107,23 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
         gradient[:, 1:][(points[:, 1:] <= 0) & (gradient[:, 1:] > 0)] = 0.0
         return value, gradient
 
-    num_scales = columns if per_feature else 1
-    share = _STARTS[:, 1:] ** 2 / max(columns, 1)
-    start = np.log1p(share[:, np.newaxis] * count[:, np.newaxis])
-    start = np.concatenate(
-        [
-            np.broadcast_to(np.log(_STARTS[:, np.newaxis, :1]), start.shape),
-            np.repeat(start, num_scales, axis=-1),
-        ],
-        axis=-1,
-    )
     largest = np.log1p(_LARGEST_WEIGHT**2 * count.max(initial=1.0))
-    limits = np.repeat(np.transpose([_NOISE_LIMITS, (0.0, largest)]), [1, num_scales], axis=1)
     found = minimise(
         objective,
-        start.reshape(-1, 1 + num_scales),
-        limits,
+        np.concatenate([_start(noise, scale, count, num_scales) for noise, scale in _STARTS]),
+        np.repeat(np.transpose([_NOISE_LIMITS, (0.0, largest)]), [1, num_scales], axis=1),
         gradient_tolerance=1e-8,
         value_tolerance=0.0,
     )
-    best = np.argmin(found.value.reshape(len(start), -1), axis=0) * len(x) + np.arange(len(x))
-    optimum = found.x[best]
-    weight_scale = np.where(
-        optimum[:, 1:] > 0, _scales(optimum[:, 1:], count[:, np.newaxis]).numpy(), 0.0
-    )
-    weight_scale = weight_scale * (y_unit[:, np.newaxis] / x_unit)
-    numpy_dtype = dtype.as_numpy_dtype
-    return Scales(
-        (np.exp(optimum[:, 0]) * y_unit).reshape(batch).astype(numpy_dtype),
-        np.broadcast_to(weight_scale, (len(x), columns))
-        .reshape([*batch, columns])
-        .astype(numpy_dtype),
-        (found.converged[best] & (optimum[:, 0] > _NOISE_LIMITS[0])).reshape(batch),
-    )
+    best = np.argmin(found.value.reshape(len(_STARTS), -1), axis=0) * len(x) + np.arange(len(x))
+    return found.x[best], found.converged[best]
+
+
+def _start(noise_scale, weight_scale, count, num_scales):
+    """Coordinates ``[A, 1 + num_scales]``; the weights have ``weight_scale`` together."""
+    noise = np.full((len(count), 1), np.log(noise_scale))
+    weights = np.log1p(weight_scale**2 / max(num_scales, 1) * count)[:, np.newaxis]
+    return np.concatenate([noise, np.repeat(weights, num_scales, axis=1)], axis=1)
 
 
 def _value_and_gradient(points, x, y, count, missing):

@@ -8,16 +8,13 @@ follows from one LQ factorisation of A beside an identity; ``A' A``, whose condi
 square of that of A, is never formed.
 """
 
-import math
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops import gemm, lq, sum_log_diag, triangular_solve
-from statespace.linalg_ops.arguments import broadcast_batches, to_matrices, with_rank
-
-_OP = "linear_gaussian_regression"
+from statespace.linalg_ops.arguments import broadcast_batches, to_matrices
+from statespace.models.whitened_regression import OP, Whitened, whitened
 
 
 class WeightPosterior(NamedTuple):
@@ -78,7 +75,7 @@ def posterior(x, y, noise_scale, prior_scale, *, prior_mean=0.0, weights=None) -
       >>> post.mean.numpy().round(4), post.log_evidence.numpy().round(4)
       (array([1.3972]), np.float64(-5.056))
     """
-    problem = _whitened(x, y, noise_scale, prior_scale, prior_mean, weights)
+    problem = whitened(x, y, noise_scale, prior_scale, prior_mean, weights)
     return (_by_observations if problem.wide else _by_weights)(problem)
 
 
@@ -93,7 +90,7 @@ def log_evidence(x, y, noise_scale, prior_scale, *, prior_mean=0.0, weights=None
       >>> print(f"{regression.log_evidence(x, y, 1.0, 1.0):.6f}")  # N(3; 0, 1 + 1 + 4)
       -2.564818
     """
-    problem = _whitened(x, y, noise_scale, prior_scale, prior_mean, weights)
+    problem = whitened(x, y, noise_scale, prior_scale, prior_mean, weights)
     if not problem.wide:
         return _by_weights(problem).log_evidence
     return _evidence_of_observations(problem, lq(problem.array(), mode="l"))[0]
@@ -112,7 +109,7 @@ def predict(post: WeightPosterior, x) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
       Mean and variance, ``[..., M]`` each.
     """
-    (x,) = to_matrices(_OP, x=x)
+    (x,) = to_matrices(OP, x=x)
     mean = gemm(x, post.mean[..., tf.newaxis])[..., 0]
     scaled = tf.linalg.matrix_transpose(x * post.scale[..., tf.newaxis, :])
     if post.factor is not None:
@@ -159,112 +156,18 @@ def weight_root(post: WeightPosterior) -> tf.Tensor:
 
     S L^-T, or S times the first D rows of I - Q' Q.
     """
-    if post.factor is not None:
+    q = post.directions
+    if q is None:
         identity = tf.linalg.diag(tf.ones_like(post.scale))
         root = triangular_solve(post.factor, identity, adjoint=True)
     else:
         columns = tf.shape(post.scale)[-1]
-        eye = tf.eye(columns, tf.shape(post.directions)[-1], dtype=post.scale.dtype)
-        root = eye - gemm(post.directions[..., :columns], post.directions, transpose_a=True)
+        eye = tf.eye(columns, tf.shape(q)[-1], dtype=post.scale.dtype)
+        root = eye - gemm(q[..., :columns], q, transpose_a=True)
     return post.scale[..., tf.newaxis] * root
 
 
-class _Whitened(NamedTuple):
-    """The problem with standard noise and a standard prior."""
-
-    a: tf.Tensor  # [..., N, D]
-    y: tf.Tensor  # [..., N]
-    identity: tf.Tensor  # diagonal of ones; 0 where the prior is flat, [..., D]
-    scale: tf.Tensor  # [..., D]
-    prior_mean: tf.Tensor  # [..., D]
-    constant: tf.Tensor  # of the log evidence, [...]
-    wide: bool
-
-    def array(self):
-        """``[A' diag(identity)]``, or ``[A I]``, to be factorised."""
-        if self.wide:
-            ones = tf.linalg.diag(tf.ones_like(self.y))
-            return tf.concat(broadcast_batches([self.a, ones], [2, 2]), axis=-1)
-        a = tf.linalg.matrix_transpose(self.a)
-        return tf.concat(broadcast_batches([a, tf.linalg.diag(self.identity)], [2, 2]), axis=-1)
-
-
-def _whitened(x, y, noise_scale, prior_scale, prior_mean, weights) -> _Whitened:
-    (x,) = to_matrices(_OP, x=x)
-    y, noise_scale, prior_scale, prior_mean, weights = (
-        _like(name, value, x.dtype)
-        for name, value in (
-            ("y", y),
-            ("noise_scale", noise_scale),
-            ("prior_scale", prior_scale),
-            ("prior_mean", prior_mean),
-            ("weights", weights),
-        )
-    )
-    y = with_rank(_OP, "y", y, 1, "[..., N]")
-    _check_observations(x, y)
-    wide = _fewer_rows(x) and not _known_infinite(prior_scale)
-    row, column = tf.zeros_like(y), tf.zeros(tf.shape(x)[-1:], x.dtype)
-    prior_scale, prior_mean = prior_scale + column, prior_mean + column
-    flat = tf.math.is_inf(prior_scale)
-    flat_count = tf.reduce_sum(tf.cast(flat, x.dtype), axis=-1)
-    scale = tf.where(flat, tf.ones_like(prior_scale), prior_scale)
-
-    root, log_root, count = 1 / noise_scale + row, row - tf.math.log(noise_scale), row + 1
-    if weights is not None:
-        used = tf.broadcast_to(weights > 0, tf.shape(weights + root))
-        safe = tf.where(used, weights, tf.ones_like(root))
-        root = tf.where(used, root * tf.sqrt(safe), tf.zeros_like(root))
-        log_root = tf.where(used, log_root + 0.5 * tf.math.log(safe), tf.zeros_like(root))
-        count = tf.cast(used, x.dtype)
-    missed = y - gemm(x, prior_mean[..., tf.newaxis])[..., 0]
-    count = tf.reduce_sum(count, axis=-1) - flat_count
-    a = x * (root[..., tf.newaxis] * scale[..., tf.newaxis, :])
-    a, missed = broadcast_batches([a, (missed * root)[..., tf.newaxis, :]], [2, 2])
-    return _Whitened(
-        a=a,
-        y=missed[..., 0, :],
-        identity=1 - tf.cast(flat, x.dtype),
-        scale=scale,
-        prior_mean=prior_mean,
-        constant=tf.reduce_sum(log_root, axis=-1) - 0.5 * math.log(2 * math.pi) * count,
-        wide=wide,
-    )
-
-
-def _like(name, value, dtype):
-    if value is None or isinstance(value, (int, float)):
-        return None if value is None else tf.constant(value, dtype)
-    value = tf.convert_to_tensor(value, name=name)
-    if value.dtype != dtype:
-        raise ValueError(
-            f"{_OP}: {name} is {value.dtype.name} and x is {dtype.name}; they must be of one dtype."
-        )
-    return value
-
-
-def _check_observations(x, y):
-    if x.shape.rank is None or y.shape.rank is None:
-        return
-    rows = x.shape[-2], y.shape[-1]
-    if None not in rows and rows[0] != rows[1]:
-        raise ValueError(
-            f"{_OP}: y has shape {y.shape}; it must be [..., N] with N = {rows[0]}, as x {x.shape} "
-            "says."
-        )
-
-
-def _fewer_rows(x):
-    rows, columns = x.shape[-2:] if x.shape.rank is not None else (None, None)
-    return None not in (rows, columns) and rows < columns
-
-
-def _known_infinite(prior_scale):
-    value = tf.get_static_value(prior_scale)
-    return value is not None and bool(np.isinf(value).any())
-
-
-def _by_weights(problem: _Whitened) -> WeightPosterior:
+def _by_weights(problem: Whitened) -> WeightPosterior:
     array = problem.array()
     zeros = tf.zeros_like(problem.identity)
     last = tf.concat(
@@ -287,7 +190,7 @@ def _by_weights(problem: _Whitened) -> WeightPosterior:
     )
 
 
-def _by_observations(problem: _Whitened) -> WeightPosterior:
+def _by_observations(problem: Whitened) -> WeightPosterior:
     l, q = lq(problem.array())
     evidence, distance, log_determinant, solved = _evidence_of_observations(problem, l)
     columns = tf.shape(problem.a)[-1]

@@ -96,7 +96,9 @@ def remove(array: RegressionArray, other: RegressionArray) -> RegressionArray:
     missed = tf.reduce_max(tf.abs(tf.matmul(p, rows, transpose_a=True) - gone), axis=[-2, -1])
     identity = tf.eye(tf.shape(rows)[-2], dtype=rows.dtype)
     factor, info = psd_cholesky(identity - tf.matmul(p, p, transpose_b=True), return_info=True)
-    foreign = (info > 0) | (missed > epsilon**0.5) | (other.count > array.count)
+    if np.any(other.count >= array.count):
+        raise ValueError(f"{_OP}: downdate: nothing would remain. Fit anew instead.")
+    foreign = (info > 0) | (missed > epsilon**0.5)
     if np.any(foreign):
         index = [int(i) for i in np.argwhere(foreign)[0]]
         raise ValueError(

@@ -21,7 +21,7 @@ from statespace.models.regression_arguments import (
     seed_pair,
 )
 from statespace.models.regression_array import CentredData, RegressionArray
-from statespace.models.regression_priors import Fit
+from statespace.models.regression_fit import Fit
 
 _OP = "BayesianLinearRegression"
 
@@ -202,7 +202,8 @@ class RegressionPosterior:
     def leave_one_out(self, x, y, *, weights=None):
         """The distribution of each observation given all others, in closed form.
 
-        The prior, and scales that were estimated, stay those of the fit to all.
+        The prior, and scales that were estimated, stay those of the fit to all. One of weight zero
+        has the distribution of one of weight 1 that was not there.
 
         Args:
           x, y, weights: what was fitted.

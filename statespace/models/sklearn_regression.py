@@ -8,8 +8,15 @@ import numpy as np
 from statespace.models.bayesian_linear_regression import BayesianLinearRegression
 
 try:
-    from sklearn.base import BaseEstimator, RegressorMixin
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+    from sklearn.base import (  # pyright: ignore[reportMissingImports]
+        BaseEstimator,  # pyright: ignore[reportAssignmentType]
+        RegressorMixin,  # pyright: ignore[reportAssignmentType]
+    )
+    from sklearn.utils.validation import (  # pyright: ignore[reportMissingImports]
+        _check_sample_weight,
+        check_is_fitted,
+        validate_data,
+    )
 except ImportError:
 
     class BaseEstimator:

@@ -331,6 +331,8 @@ def refused():
         r"nothing is fitted yet": lambda: BayesianLinearRegression().predict(x),
         r"observation \[2\] alone determines": lambda: lone.leave_one_out(alone, y),
         r"with D = 2 features": lambda: lone.predict(x),
+        r"nothing would remain": lambda: lone.downdate(alone, y),
+        r"features reproduce y exactly": lambda: fit(ZellnerG("evidence"), x, x[:, 0]),
         r"not part of the fit": lambda: lone.downdate(alone[:1], y[:1] + 99),
         r"what was fitted is float64": lambda: lone.update(x, y),
         r"seed is 1.5": lambda: lone.sample_weights(1, seed=1.5),
