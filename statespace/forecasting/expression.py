@@ -125,7 +125,11 @@ def _class(name):
     """The class of a full or a short name."""
     from statespace import models
 
-    full = [x for x in models.__all__ if x not in _UNWRITTEN]
+    full = [
+        x
+        for x in models.__all__
+        if x not in _UNWRITTEN and issubclass(getattr(models, x), models.Model)
+    ]
     short = [x for x, cls in _SHORT.items() if hasattr(models, cls)]
     if name in full:
         return getattr(models, name)

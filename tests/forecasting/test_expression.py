@@ -39,7 +39,8 @@ ARGUMENTS = {
 CASES = [
     (name, arguments)
     for name in models.__all__
-    if name not in ("Component", "Custom", "Model", "StructuralModel")
+    if issubclass(getattr(models, name), models.Model)
+    and name not in ("Component", "Custom", "Model", "StructuralModel")
     for arguments in ARGUMENTS.get(name, [{}])
 ]
 
@@ -122,6 +123,7 @@ def test_short_names(expression, model):
         ("-" * 100_000 + "1", "cannot be read"),
         ("prophet", "no term 'prophet'; there are level, trend, .*, and the classes ARIMA, "),
         ("StructuralModel()", "no term 'StructuralModel'"),
+        ("PCA(2)", "no term 'PCA'"),
         ("Custom(f)", "no argument"),
         ("__import__('os')", "no term '__import__'"),
         ("level.fit", "'level.fit' is no term"),
