@@ -156,15 +156,28 @@ def weight_root(post: WeightPosterior) -> tf.Tensor:
 
     S L^-T, or S times the first D rows of I - Q' Q.
     """
+    size = tf.shape(post.factor if post.directions is None else post.directions)[-1]
+    return weight_deviations(post, tf.eye(size, dtype=post.scale.dtype))
+
+
+def weight_deviations(post: WeightPosterior, variates) -> tf.Tensor:
+    """K times given columns; of standard normal ones, draws of the weights less their mean.
+
+    Args:
+      post: what ``posterior`` gave.
+      variates: ``[..., D or D + N, M]``; as many rows as ``factor`` or ``directions`` has columns.
+
+    Returns:
+      ``[..., D, M]``, computed without K, which is large where there are many weights.
+    """
     q = post.directions
     if q is None:
-        identity = tf.linalg.diag(tf.ones_like(post.scale))
-        root = triangular_solve(post.factor, identity, adjoint=True)
+        deviations = triangular_solve(post.factor, variates, adjoint=True)
     else:
         columns = tf.shape(post.scale)[-1]
-        eye = tf.eye(columns, tf.shape(q)[-1], dtype=post.scale.dtype)
-        root = eye - gemm(q[..., :columns], q, transpose_a=True)
-    return post.scale[..., tf.newaxis] * root
+        projected = gemm(q[..., :columns], gemm(q, variates), transpose_a=True)
+        deviations = variates[..., :columns, :] - projected
+    return post.scale[..., tf.newaxis] * deviations
 
 
 def _by_weights(problem: Whitened) -> WeightPosterior:

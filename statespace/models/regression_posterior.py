@@ -12,6 +12,7 @@ from statespace.models.linear_gaussian_regression import (
     leave_one_out,
     predict,
     weight_covariance,
+    weight_deviations,
     weight_root,
 )
 from statespace.models.regression_arguments import (
@@ -187,9 +188,10 @@ class RegressionPosterior:
             shape = tf.broadcast_to(0.5 * fit.degrees_of_freedom, batch)
             gamma = tf.random.stateless_gamma(batch, seeds[0], shape, dtype=dtype)
             noise_scale *= tf.sqrt(shape / gamma)
-        root = weight_root(fit.posterior)
-        variates = standard_normal([*batch, root.shape[-1]], seeds[1], dtype)
-        deviations = gemm(root, variates[..., tf.newaxis])[..., 0]
+        post = fit.posterior
+        size = tf.shape(post.factor if post.directions is None else post.directions)[-1]
+        variates = standard_normal(tf.concat([batch, [size]], 0), seeds[1], dtype)
+        deviations = weight_deviations(post, variates[..., tf.newaxis])[..., 0]
         weights = fit.posterior.mean + noise_scale[..., tf.newaxis] * deviations
         intercept = state.intercept - tf.reduce_sum(
             data.x_mean * (weights - fit.posterior.mean), axis=-1
@@ -227,10 +229,8 @@ class RegressionPosterior:
             )
         others = leave_one_out(y, mean, variance, precision)
         noise = 1 / tf.where(precision > 0, precision, tf.ones_like(precision))
-        degrees, scale = (
-            self._fitted.fit.degrees_of_freedom,
-            self._fitted.fit.noise_scale[..., tf.newaxis],
-        )
+        fit = self._fitted.fit
+        degrees, scale = fit.degrees_of_freedom, fit.noise_scale[..., tf.newaxis]
         if degrees is not None:
             degrees = degrees[..., tf.newaxis]
             fewer = degrees - tf.cast(precision > 0, y.dtype)

@@ -242,6 +242,17 @@ def test_draws_have_the_moments_of_the_posterior():
     np.testing.assert_array_equal(again.weights, draws.weights)
 
 
+def test_draws_with_fewer_observations_than_features():
+    x, y, _ = data(4, 6)
+    model = BayesianLinearRegression(FixedPrior(0.7, 1.0)).fit(x, y)
+    draws = model.sample_weights(40000, seed=5).weights
+    covariance = model.coefficient_covariance.numpy()
+    np.testing.assert_allclose(np.cov(draws, rowvar=False), covariance, atol=0.03)
+    np.testing.assert_allclose(
+        model.coefficient_distribution().stddev() ** 2, np.diag(covariance), rtol=1e-12
+    )
+
+
 def test_repeated_and_constant_columns():
     x, y, _ = data()
     twice = np.column_stack([x, x[:, :1], np.ones(len(x))])
