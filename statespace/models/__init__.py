@@ -23,6 +23,7 @@ from statespace.models.pca import PCA
 from statespace.models.regression import DynamicRegression, Regression
 from statespace.models.regression_priors import FixedPrior, NormalInverseGamma
 from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
+from statespace.models.sparse_gaussian_process import SparseGaussianProcess
 from statespace.models.structural import StructuralModel
 from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, SmoothTrend
 from statespace.models.vector_autoregressive import VectorAutoregressive
@@ -53,6 +54,7 @@ __all__ = [
     "Regression",
     "Seasonal",
     "SmoothTrend",
+    "SparseGaussianProcess",
     "StructuralModel",
     "TrigonometricSeasonal",
     "VectorAutoregressive",

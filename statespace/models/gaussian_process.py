@@ -1,10 +1,12 @@
 """Gaussian process regression with learnt kernels, mean functions and features."""
 
+import functools
+
 import tensorflow as tf
 
 from statespace.linalg_ops.arguments import check_choice, positive_int
 from statespace.models.gaussian_process_arguments import Observations, observations
-from statespace.models.gaussian_process_fit import Objectives, fit_parameters
+from statespace.models.gaussian_process_fit import Objectives, Problem
 from statespace.models.gaussian_process_inference import condition, observed_covariance
 from statespace.models.gaussian_process_parameters import (
     NOISE,
@@ -19,6 +21,7 @@ from statespace.models.gaussian_process_state_space import (
     log_marginal_likelihood,
     matern_of,
 )
+from statespace.models.gaussian_process_training import train
 
 METHODS = ("auto", "dense", "state_space")
 _OP = "GaussianProcess"
@@ -123,18 +126,32 @@ class GaussianProcess:
         data = observations(x, y, error_variance)
         return self._posterior(data, checked_values(self.parameters, params, data.x.dtype))
 
-    def fit(self, x, y, *, error_variance=None, fix=None, num_starts=3) -> GaussianProcessPosterior:
+    def fit(
+        self,
+        x,
+        y,
+        *,
+        error_variance=None,
+        fix=None,
+        num_starts=3,
+        optimizer=None,
+        num_steps=500,
+    ) -> GaussianProcessPosterior:
         """Learns the parameters by maximum marginal likelihood.
 
         L-BFGS over the parameters' free coordinates, in units of the data, from several starting
         points. All data sets of a batch and all starts run in step, each with parameters of its
-        own.
+        own. With a feature map, its weights, which all data sets share, and the parameters are
+        trained together first, from one starting point.
 
         Args:
           x, y, error_variance: as for ``log_marginal_likelihood``.
           fix: dict from the names of parameters that are not learnt to their values
             ``[..., *shape]``.
           num_starts: how many starting points, a positive int.
+          optimizer: a Keras optimiser for the training of the feature map; by default Adam with a
+            learning rate of 0.01.
+          num_steps: of the optimiser.
 
         Returns:
           The posterior at the highest likelihood found. float32 data are fitted in float32, to
@@ -142,13 +159,20 @@ class GaussianProcess:
 
         Raises:
           ValueError: as for ``log_marginal_likelihood``; ``fix`` has a name that is not a
-            parameter's; or a batch member has no observations.
+            parameter's; there are no observations; or the training of the feature map failed.
         """
         data = observations(x, y, error_variance)
         num_starts = positive_int("GaussianProcess.fit", "num_starts", num_starts)
         ones = {p.name: tf.ones(p.shape, data.x.dtype) for p in self.parameters}
         objectives = self._objectives[self._method_for(data, ones)]
-        params, converged = fit_parameters(objectives, self, data, fix or {}, num_starts)
+        problem = Problem(objectives, self, data, fix or {})
+        starts = problem.starting_points(num_starts if self.feature_map is None else 1)
+        if self.feature_map is not None:
+            likelihood = functools.partial(self._dense, training=True)
+            starts[0] = train(
+                self.feature_map, likelihood, problem, starts[0], optimizer, num_steps
+            )
+        params, converged = problem.maximise(starts)
         return self._posterior(data, params, converged)
 
     def kernel_at(self, params, dtype):
@@ -204,10 +228,11 @@ class GaussianProcess:
             noise += data.error_variance
         return data.y - self.mean_at(params, data.x), noise
 
-    def _dense(self, params, data, on_failure="nan"):
+    def _dense(self, params, data, on_failure="nan", *, training=False):
         residual, noise = self._residuals(params, data)
         kernel = self.kernel_at(params, data.x.dtype)
-        matrix = observed_covariance(kernel, self.features(data.x), noise)
+        features = self.features(data.x, training=training)
+        matrix = observed_covariance(kernel, features, noise)
         return condition(matrix, residual, on_failure=on_failure).log_marginal_likelihood
 
     def _state_space(self, params, data, on_failure="nan"):

@@ -18,30 +18,6 @@ _OP = "GaussianProcess.fit"
 _AT_ONCE = 2**22
 
 
-def fit_parameters(objectives, model, data: Observations, fix, num_starts):
-    """The parameters at the highest marginal likelihood found.
-
-    Args:
-      objectives: the :class:`Objectives` of the model.
-      model: its ``parameters`` and ``mean`` are looked at.
-      data: observations.
-      fix: dict from names to the values of what is not learnt.
-      num_starts: number of starting points.
-
-    Returns:
-      Dict from each name to a value ``[..., *shape]``, and whether it converged, bool ``[...]``.
-
-    Raises:
-      ValueError: there are no observations, or ``fix`` has a name that is not a parameter's.
-    """
-    problem = _Problem(objectives, model, data, fix)
-    points, converged = problem.maximise(problem.starting_points(num_starts))
-    values = problem.values(points)
-    batch = problem.batch
-    shaped = {name: tf.reshape(value, [*batch, *value.shape[1:]]) for name, value in values.items()}
-    return shaped, converged.reshape(batch)
-
-
 class Objectives:
     """Minus the log marginal likelihood and its gradient as graphs, traced once for each kind.
 
@@ -109,10 +85,20 @@ def values_at(parameters, points, units, fixed, dtype):
     return result
 
 
-class _Problem:
-    """R data sets, and the free coordinates ``[P]`` of what is learnt of each."""
+class Problem:
+    """R data sets, and the free coordinates ``[P]`` of what is learnt of each.
 
-    def __init__(self, objectives, model, data, fix):
+    Args:
+      objectives: the :class:`Objectives` of the model.
+      model: its ``parameters``, ``mean`` and ``features`` are looked at.
+      data: observations.
+      fix: dict from names to the values of what is not learnt.
+
+    Raises:
+      ValueError: there are no observations, or ``fix`` has a name that is not a parameter's.
+    """
+
+    def __init__(self, objectives, model, data: Observations, fix):
         self.objectives, self.mean, self.dtype = objectives, model.mean, data.x.dtype
         self.all = model.parameters
         known = {parameter.name for parameter in self.all}
@@ -143,7 +129,8 @@ class _Problem:
             self._rows(data.x, data.x.shape[-2:]), self._rows(data.y, [n]), self._rows(errors, [n])
         )
         self.fixed = {p.name: self._rows(fix[p.name], p.shape) for p in fixed}
-        self.units = units(self.free, self.data.x.numpy(), self.data.y.numpy())
+        features = model.features(self.data.x).numpy()
+        self.units = units(self.free, features, self.data.y.numpy())
         self.at_once = max(1, _AT_ONCE // n**2)
 
     def _rows(self, value, event):
@@ -152,7 +139,7 @@ class _Problem:
 
     def values(self, points):
         """All parameters ``[R, *shape]`` at free coordinates ``[R, P]``."""
-        return values_at(self.all, tf.constant(points), self.units, self.fixed, self.dtype)
+        return values_at(self.all, tf.convert_to_tensor(points), self.units, self.fixed, self.dtype)
 
     def objective(self, points, members):
         """Minus the log marginal likelihood, and its gradient; for ``minimise``."""
@@ -176,13 +163,24 @@ class _Problem:
             )
         return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
 
-    def maximise(self, starts):
-        """Coordinates ``[R, P]`` of the best end of all starts ``[S, R, P]``; whether converged."""
+    def maximise(self, starts, *, value_tolerance=1e-12, max_iterations=500):
+        """The parameters at the highest likelihood found from starting points ``[S, R, P]``.
+
+        Args:
+          starts: free coordinates.
+          value_tolerance: what the last steps gain, relative to the likelihood; in float32 it is
+            1e-6 at least.
+          max_iterations: number of evaluations for each of them.
+
+        Returns:
+          Dict from each name to a value ``[..., *shape]``, and whether each data set has converged,
+          bool ``[...]``.
+        """
         # Pure NumPy, and needs nothing of what else is there.
         from statespace.forecasting.optimise import minimise
 
         if starts.shape[-1] == 0:
-            return starts[0], np.ones(self.count, bool)
+            return self._shaped(starts[0]), np.ones(self.batch, bool)
         exact = self.dtype == tf.float64
         limits = [np.broadcast_to(np.reshape(p.limits, [2, 1]), [2, p.size]) for p in self.free]
         found = minimise(
@@ -190,17 +188,28 @@ class _Problem:
             starts.reshape(-1, starts.shape[-1]),
             np.concatenate(limits, axis=1),
             gradient_tolerance=1e-6 if exact else 1e-2,
-            value_tolerance=1e-12 if exact else 1e-6,
+            value_tolerance=value_tolerance if exact else max(value_tolerance, 1e-6),
+            max_iterations=max_iterations,
         )
         value = np.where(np.isfinite(found.value), found.value, np.inf)
         members = np.arange(self.count)
         best = np.argmin(value.reshape(len(starts), -1), axis=0) * self.count + members
-        return found.x[best], found.converged[best]
+        return self._shaped(found.x[best]), found.converged[best].reshape(self.batch)
 
-    def starting_points(self, num_starts):
+    def _shaped(self, points):
+        return {
+            name: tf.reshape(value, [*self.batch, *value.shape[1:]])
+            for name, value in self.values(points).items()
+        }
+
+    def starting_points(self, num_starts, guesses=None):
         """Points ``[S, R, P]`` spread over the starting ranges; the first is in their middle.
 
         Those of the mean's parameters are all where least squares puts them.
+
+        Args:
+          num_starts: S.
+          guesses: dict from names to values ``[R, *shape]`` from which all are to start.
         """
         from scipy.stats import qmc
 
@@ -213,6 +222,11 @@ class _Problem:
             spread = np.concatenate([spread, halton.random(num_starts - 1)])
         starts = (low + spread * (high - low))[:, np.newaxis]
         starts = np.repeat(starts, self.count, axis=1)
+        end = np.cumsum([p.size for p in self.free])
+        for p, stop in zip(self.free, end, strict=True):
+            if p.name in (guesses or {}):
+                free = p.bijector.inverse(guesses[p.name] / self.units[p.name])
+                starts[..., stop - p.size : stop] = np.reshape(free, [self.count, p.size])
         of_mean = [isinstance(p, Location) for p in self.free]
         columns = np.repeat(np.array(of_mean, bool), [p.size for p in self.free])
         if columns.any():

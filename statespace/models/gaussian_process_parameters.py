@@ -34,6 +34,13 @@ class Positive(Scale):
     x_power: int = 0
 
 
+@dataclass(frozen=True)
+class InducingPoints(Parameter):
+    """Points among the inputs, of the shape (m, d)."""
+
+    x_power: int = 1
+
+
 # What a name says of the unit, where no parameter is given for it.
 _UNITS = {
     "amplitude": {"power": 1, "start": (-1.0, 1.0)},
@@ -135,11 +142,11 @@ def units(parameters, x, y) -> dict[str, np.ndarray]:
     x_unit = np.sqrt(np.mean(x_units**2, axis=1, keepdims=True))
     result = {}
     for parameter in parameters:
-        by_column = parameter.shape == x.shape[2:]
+        rank = len(parameter.shape)
+        by_column = parameter.shape[-1:] == x.shape[2:]
         unit = y_unit**parameter.power
         unit = unit * (x_units if by_column else x_unit) ** getattr(parameter, "x_power", 0)
-        if not by_column:
-            unit = unit.reshape(-1, *(1,) * len(parameter.shape))
+        unit = unit.reshape(len(y), *(1,) * (rank - 1), *unit.shape[1 : 1 + rank])
         result[parameter.name] = np.broadcast_to(unit, (len(y), *parameter.shape))
     return result
 

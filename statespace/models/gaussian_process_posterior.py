@@ -20,7 +20,57 @@ from statespace.models.gaussian_process_inference import leave_one_out as dense_
 from statespace.models.gaussian_process_parameters import NOISE
 
 
-class GaussianProcessPosterior:
+class FunctionPosterior:
+    """Predictions and draws of a function with a normal posterior.
+
+    A subclass has ``params``, ``mean_and_variance``, ``joint``, and ``_inputs`` to check inputs.
+    """
+
+    def predict(self, x, *, noise=True):
+        """The distribution of an observation at each input, or of f.
+
+        Args:
+          x: ``[..., M, d]``.
+          noise: whether the variance has ``noise_variance`` in it.
+
+        Returns:
+          A TFP distribution ``Normal`` with the batch shape ``[..., M]``.
+        """
+        import tensorflow_probability as tfp
+
+        mean, variance = self.mean_and_variance(x)
+        if noise:
+            variance += self.params[NOISE][..., tf.newaxis]
+        return tfp.distributions.Normal(mean, tf.sqrt(variance))
+
+    def sample(self, x, num_samples, *, seed, noise=False):
+        """Draws of f, or of observations, jointly at inputs ``[..., M, d]``.
+
+        Args:
+          x: ``[..., M, d]``.
+          num_samples: S, a positive int.
+          seed: an int, or an integer tensor ``[2]``.
+          noise: whether to add noise of variance ``noise_variance``.
+
+        Returns:
+          ``[S, ..., M]``.
+        """
+        num_samples = positive_int("GaussianProcess.sample", "num_samples", num_samples)
+        seeds = tf.random.split(seed_pair(seed), 2, alg="philox")
+        draws = self._sample_function(self._inputs(x), num_samples, seeds[0])
+        if noise:
+            scale = tf.sqrt(self.params[NOISE])[..., tf.newaxis]
+            draws += scale * standard_normal(tf.shape(draws), seeds[1], draws.dtype)
+        return draws
+
+    def _sample_function(self, x, num_samples, seed):
+        joint = self.joint(x)
+        shape = tf.concat([[num_samples], tf.shape(joint.loc)], axis=0)
+        normal = standard_normal(shape, seed, joint.dtype)[..., tf.newaxis]
+        return joint.loc + triangular_multiply(joint.scale_tril, normal)[..., 0]
+
+
+class GaussianProcessPosterior(FunctionPosterior):
     """What ``fit`` and ``condition`` of :class:`statespace.models.GaussianProcess` return.
 
     All methods are functions of TensorFlow, differentiable in the inputs they are given. Leading
@@ -89,23 +139,6 @@ class GaussianProcessPosterior:
         )
         return mean + self._model.mean_at(self.params, x), variance
 
-    def predict(self, x, *, noise=True):
-        """The distribution of an observation at each input, or of f.
-
-        Args:
-          x: ``[..., M, d]``.
-          noise: whether the variance has ``noise_variance`` in it.
-
-        Returns:
-          A TFP distribution ``Normal`` with the batch shape ``[..., M]``.
-        """
-        import tensorflow_probability as tfp
-
-        mean, variance = self.mean_and_variance(x)
-        if noise:
-            variance += self.params[NOISE][..., tf.newaxis]
-        return tfp.distributions.Normal(mean, tf.sqrt(variance))
-
     def joint(self, x):
         """The joint distribution of f at inputs ``[..., M, d]``.
 
@@ -127,32 +160,6 @@ class GaussianProcessPosterior:
         )
         mean += self._model.mean_at(self.params, x)
         return tfp.distributions.MultivariateNormalTriL(mean, scale)
-
-    def sample(self, x, num_samples, *, seed, noise=False):
-        """Draws of f, or of observations, jointly at inputs ``[..., M, d]``.
-
-        Args:
-          x: ``[..., M, d]``.
-          num_samples: S, a positive int.
-          seed: an int, or an integer tensor ``[2]``.
-          noise: whether to add noise of variance ``noise_variance``.
-
-        Returns:
-          ``[S, ..., M]``.
-        """
-        num_samples = positive_int("GaussianProcess.sample", "num_samples", num_samples)
-        seeds = tf.random.split(seed_pair(seed), 2, alg="philox")
-        draws = self._sample_function(self._inputs(x), num_samples, seeds[0])
-        if noise:
-            scale = tf.sqrt(self.params[NOISE])[..., tf.newaxis]
-            draws += scale * standard_normal(tf.shape(draws), seeds[1], draws.dtype)
-        return draws
-
-    def _sample_function(self, x, num_samples, seed):
-        joint = self.joint(x)
-        shape = tf.concat([[num_samples], tf.shape(joint.loc)], axis=0)
-        normal = standard_normal(shape, seed, joint.dtype)[..., tf.newaxis]
-        return joint.loc + triangular_multiply(joint.scale_tril, normal)[..., 0]
 
     def leave_one_out(self) -> LeaveOneOut:
         """The prediction of each observation from all others, at these parameters.

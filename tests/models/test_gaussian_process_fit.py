@@ -129,7 +129,7 @@ def test_graphs_are_found_again():
     gp = GaussianProcess(matern)
     for n in (10, 11, 12):
         gp.fit(*data(n), num_starts=2)
-    (graph,) = gp._objectives._graphs.values()
+    (graph,) = gp._objectives["dense"]._graphs.values()
     assert graph.experimental_get_tracing_count() == 1
 
 

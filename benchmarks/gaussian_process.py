@@ -1,0 +1,178 @@
+"""How long does a gradient of a Gaussian process's marginal likelihood take?
+
+Prints, for n observations of three features and the squared-exponential and Matérn 5/2 kernels,
+milliseconds for the log marginal likelihood and its gradient by three parameters: with this library
+in a graph, TFP's GaussianProcess in a graph, scikit-learn, and GPflow where it is installed. All in
+one process, taking turns, after comparing their values; float64. Then the state-space form of a
+Matérn kernel on a line beside the dense one.
+
+    python benchmarks/gaussian_process.py --threads 2
+"""
+
+import argparse
+import sys
+
+import timing
+
+SIZES = (500, 1000, 2000)
+LINE_SIZES = (500, 2000, 20_000, 200_000)
+DENSE_LIMIT = 2000
+PARAMS = {"amplitude": 1.3, "length_scale": 0.9, "noise_variance": 0.05}
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--threads", type=int, default=2, help="default 2")
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds for each case")
+    parser.add_argument("--quick", action="store_true", help="the smallest sizes")
+    options = parser.parse_args(arguments)
+    timing.limit_threads(options.threads)
+    timing.keep_freed_memory()
+    print(f"machine: {timing.describe_machine()}", flush=True)
+    budget = 0.5 if options.quick else options.budget
+
+    print("\n| kernel | n | statespace (ms) | rival | ms | × |\n|---|---|---|---|---|---|")
+    for kernel in ("ExponentiatedQuadratic", "MaternFiveHalves"):
+        for n in SIZES[:1] if options.quick else SIZES:
+            x, y = data(n, 3)
+            cases = {"statespace": statespace_case(kernel, x, y, "dense")}
+            cases["TFP"] = tfp_case(kernel, x, y)
+            cases["scikit-learn"] = scikit_learn_case(kernel, x, y)
+            cases["GPflow"] = gpflow_case(kernel, x, y)
+            times = measured({name: case for name, case in cases.items() if case}, budget)
+            ours = times.pop("statespace")
+            for name, theirs in times.items():
+                print(
+                    f"| {kernel} | {n} | {ours:.1f} | {name} | {theirs:.1f} | "
+                    f"{theirs / ours:.1f} |",
+                    flush=True,
+                )
+
+    print("\n| MaternFiveHalves on a line, n | state space (ms) | dense (ms) |\n|---|---|---|")
+    for n in LINE_SIZES[:1] if options.quick else LINE_SIZES:
+        x, y = data(n, 1)
+        cases = {"state_space": statespace_case("MaternFiveHalves", x, y, "state_space")}
+        if n <= DENSE_LIMIT:
+            cases["dense"] = statespace_case("MaternFiveHalves", x, y, "dense")
+        times = measured(cases, budget)
+        dense = f"{times['dense']:.1f}" if "dense" in times else "-"
+        print(f"| {n} | {times['state_space']:.1f} | {dense} |", flush=True)
+    return 0
+
+
+def data(n, d):
+    import numpy as np
+
+    rng = np.random.default_rng(n)
+    x = rng.uniform(0, 4 if d > 1 else n / 20, size=(n, d))
+    return x, np.sin(x.sum(axis=1)) + 0.2 * rng.normal(size=n)
+
+
+def measured(cases, budget):
+    """Milliseconds of each call, the least of several; the values must agree."""
+    values = {name: float(call()) for name, call in cases.items()}
+    first = next(iter(values.values()))
+    for name, value in values.items():
+        if abs(value - first) > 1e-8 * abs(first):
+            sys.exit(f"{name} gives {value!r}, the first {first!r}.")
+    return {name: 1e3 * t.minimum for name, t in timing.measure(cases, budget).items()}
+
+
+def in_a_graph(log_likelihood):
+    """A call that returns the value, after the gradient by the three parameters is there too."""
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def value_and_gradient(values):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            params = dict(zip(PARAMS, tf.unstack(values), strict=True))
+            value = log_likelihood(params)
+        return value, tape.gradient(value, values)
+
+    values = tf.constant(list(PARAMS.values()), tf.float64)
+
+    def call():
+        value, gradient = value_and_gradient(values)
+        gradient.numpy()
+        return value.numpy()
+
+    return call
+
+
+def statespace_case(kernel, x, y, method):
+    import tensorflow_probability as tfp
+
+    import statespace as ss
+
+    build = getattr(tfp.math.psd_kernels, kernel)
+    gp = ss.models.GaussianProcess(
+        lambda amplitude, length_scale: build(amplitude, length_scale), method=method
+    )
+    return in_a_graph(lambda params: gp.log_marginal_likelihood(params, x, y))
+
+
+def tfp_case(kernel, x, y):
+    import tensorflow_probability as tfp
+
+    build = getattr(tfp.math.psd_kernels, kernel)
+
+    def log_likelihood(params):
+        process = tfp.distributions.GaussianProcess(
+            build(params["amplitude"], params["length_scale"]),
+            x,
+            observation_noise_variance=params["noise_variance"],
+            jitter=0.0,
+        )
+        return process.log_prob(y)
+
+    return in_a_graph(log_likelihood)
+
+
+def scikit_learn_case(kernel, x, y):
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
+
+    length = PARAMS["length_scale"]
+    shape = RBF(length) if kernel == "ExponentiatedQuadratic" else Matern(length, nu=2.5)
+    whole = ConstantKernel(PARAMS["amplitude"] ** 2) * shape
+    whole += WhiteKernel(PARAMS["noise_variance"])
+    regressor = GaussianProcessRegressor(whole, alpha=0.0, optimizer=None).fit(x, y)
+    theta = regressor.kernel_.theta
+    return lambda: regressor.log_marginal_likelihood(theta, eval_gradient=True)[0]
+
+
+def gpflow_case(kernel, x, y):
+    """None where GPflow is not installed."""
+    try:
+        import gpflow
+    except ImportError:
+        return None
+    import tensorflow as tf
+
+    shapes = {
+        "ExponentiatedQuadratic": gpflow.kernels.SquaredExponential,
+        "MaternFiveHalves": gpflow.kernels.Matern52,
+    }
+    model = gpflow.models.GPR(
+        (x, y[:, None]),
+        shapes[kernel](PARAMS["amplitude"] ** 2, PARAMS["length_scale"]),
+        noise_variance=PARAMS["noise_variance"],
+    )
+
+    @tf.function(autograph=False)
+    def value_and_gradient():
+        with tf.GradientTape() as tape:
+            value = model.log_marginal_likelihood()
+        return value, tape.gradient(value, model.trainable_variables)
+
+    def call():
+        value, gradients = value_and_gradient()
+        [gradient.numpy() for gradient in gradients]
+        return value.numpy()
+
+    return call
+
+
+if __name__ == "__main__":
+    sys.exit(main())
