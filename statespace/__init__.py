@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 from statespace import native as _native
 
 if TYPE_CHECKING:
-    from statespace import active, config, datasets, distributions, kalman, linalg_ops, models
+    from statespace import (
+        active,
+        config,
+        datasets,
+        distributions,
+        kalman,
+        layers,
+        linalg_ops,
+        models,
+    )
     from statespace.forecasting.saving import load
     from statespace.kalman.disturbance import DisturbanceResult, disturbance_smoother
     from statespace.kalman.filter import FilterResult, kalman_filter, log_likelihood
@@ -27,6 +36,7 @@ _MODULES = (
     "distributions",
     "forecasting",
     "kalman",
+    "layers",
     "linalg_ops",
     "models",
 )
@@ -70,6 +80,7 @@ __all__ = [
     "kalman",
     "kalman_filter",
     "kalman_smoother",
+    "layers",
     "linalg_ops",
     "load",
     "log_likelihood",

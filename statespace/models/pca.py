@@ -12,6 +12,7 @@ from statespace.linalg_ops.arguments import (
 )
 from statespace.linalg_ops.eigh import fix_signs
 from statespace.linalg_ops.pseudo_inverse import singular_vectors
+from statespace.models.centring import without_mean
 from statespace.models.principal_components import PrincipalComponents
 
 
@@ -146,15 +147,3 @@ class PCA:
         if basis is not None:
             vectors = gemm(basis, vectors, transpose_a=True)
         return squares, tf.linalg.matrix_transpose(fix_signs(vectors))
-
-
-def without_mean(centred):
-    """N - 1 rows with the same products ``X' X`` as N rows that sum to zero.
-
-    A reflection takes the vector of ones to the first axis, where nothing is left. So rows that
-    are independent but for their sum become independent rows.
-    """
-    count = tf.shape(centred)[-2]
-    root = tf.sqrt(tf.cast(count, centred.dtype))
-    # H = I - v v' / (1 + 1 / root), v = e_1 + 1 / root: H 1 is -root e_1.
-    return centred[..., 1:, :] - centred[..., :1, :] / (1 + root)
