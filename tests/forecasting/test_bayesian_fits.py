@@ -1,4 +1,4 @@
-"""Draws from posteriors, against integration on a grid; EM, against smoother and maximum."""
+"""Draws from posteriors, against integration on a grid."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import statespace as ss
 from statespace import datasets
 from statespace.forecasting import posterior
 from statespace.forecasting.errors import InputError
-from statespace.models import Autoregressive, Cycle, LocalLevel, LocalLinearTrend, Seasonal
+from statespace.models import Autoregressive, LocalLevel
 
 NILE = datasets.nile()
 NAMES = ("irregular.scale", "level.scale")
@@ -115,63 +115,9 @@ def test_many_series_and_vectors_of_parameters_at_once():
     assert "posterior mean" in result.summary()
 
 
-def test_one_step_of_em_is_what_the_smoother_says():
-    from statespace.forecasting import em
-    from statespace.forecasting.data import as_batch
-    from statespace.forecasting.fit import pose
-
-    y = np.array(NILE, np.float64)
-    y[[3, 40, 41]] = np.nan
-    values, layout = as_batch(y)
-    problem, _ = pose(LocalLevel(), values, layout)
-    free = np.zeros((1, 2))
-    _, score = problem.objective(free, np.zeros(1, int))
-    updated = problem.params(free + np.log1p(score / em._counts(problem)) / 2)
-
-    smoothed = ss.disturbance_smoother(LocalLevel().build(problem.params(free)), values)
-    squares = {
-        "level.scale": smoothed.state_mean[..., 0] ** 2 + smoothed.state_covariance[..., 0, 0],
-        "irregular.scale": smoothed.observation_mean[..., 0] ** 2
-        + smoothed.observation_covariance[..., 0, 0],
-    }
-    expected = {
-        "level.scale": np.sqrt(np.mean(squares["level.scale"][0, :-1])),
-        "irregular.scale": np.sqrt(np.mean(squares["irregular.scale"][0][~np.isnan(y)])),
-    }
-    for name, ratio in expected.items():
-        before = problem.params(free)[name][0]
-        assert updated[name][0] == pytest.approx(before * ratio, rel=1e-9)
-
-
-@pytest.mark.parametrize("model", [LocalLevel(), LocalLevel() + Seasonal(4)], ids=repr)
-def test_em_finds_the_maximum(model):
-    params = {p.name: 1.0 for p in model.parameters}  # all well away from the boundary
-    ssm = model.build(params, initial_variance=1.0)
-    y = ss.sample(ssm, 150, sample_shape=(3,), seed=2).observations[..., 0].numpy()
-    maximum = model.fit(y, verbose=0).log_likelihood
-    result = model.fit(y, method="em", verbose=0)
-    assert (result.log_likelihood <= maximum + 1e-8).all()
-    np.testing.assert_allclose(result.log_likelihood, maximum, atol=1e-3)
-
-
-def test_em_counts_the_noise_of_a_stationary_start():
-    y = np.random.default_rng(3).normal(size=300)
-    for i in range(1, 300):
-        y[i] += 0.8 * y[i - 1]
-    fix = {"autoregressive.coefficients": [0.8], "irregular.scale": 0.0}
-    em = Autoregressive(1).fit(y, method="em", fix=fix, verbose=0)
-    mle = Autoregressive(1).fit(y, fix=fix, verbose=0)
-    assert em.params["autoregressive.scale"] == pytest.approx(
-        mle.params["autoregressive.scale"], rel=1e-6
-    )
-
-
 @pytest.mark.parametrize(
     ("model", "arguments", "message"),
     [
-        (LocalLevel() + Cycle(), {"method": "em"}, "cycle.period is none. Fix it"),
-        (LocalLevel(), {"method": "em", "share": ["level.scale"]}, "fits each series alone"),
-        (LocalLevel(), {"method": "em", "priors": PRIORS}, "knows no priors"),
         (
             LocalLevel(),
             {"method": "hmc", "fix": {"irregular.scale": 1.0, "level.scale": 1.0}},
@@ -182,8 +128,3 @@ def test_em_counts_the_noise_of_a_stationary_start():
 def test_requests_that_make_no_sense(model, arguments, message):
     with pytest.raises(InputError, match=message):
         model.fit(NILE, verbose=0, **arguments)
-
-
-def test_a_trend_whose_slope_has_no_shocks_is_approached():
-    result = LocalLinearTrend().fit(NILE, method="em", verbose=0)
-    assert result.params["slope.scale"] < 0.05 * result.params["level.scale"]
