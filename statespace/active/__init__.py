@@ -18,6 +18,7 @@ from statespace.active.criteria import (
 from statespace.active.improvement import expected_improvement, log_expected_improvement
 from statespace.active.posteriors import sample_functions
 from statespace.active.selection import Selection, greedy, select
+from statespace.active.suggestion import suggest
 from statespace.active.thompson import thompson_sample
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "observe",
     "sample_functions",
     "select",
+    "suggest",
     "thompson_sample",
     "variance",
     "variance_reduction",
