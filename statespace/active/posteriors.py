@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from statespace.linalg_ops import gemm
 from statespace.models.gaussian_process_parameters import NOISE
-from statespace.models.gaussian_process_posterior import GaussianProcessPosterior
+from statespace.models.gaussian_process_posterior import FunctionPosterior
 from statespace.models.regression_posterior import RegressionPosterior
 
 
@@ -43,7 +43,7 @@ def sample_functions(model, x, num_samples, *, seed) -> tf.Tensor:
 
     Args:
       model: a fitted :class:`statespace.models.BayesianLinearRegression`, or the posterior of a
-        :class:`statespace.models.GaussianProcess`.
+        :class:`statespace.models.GaussianProcess`, sparse or not.
       x: ``[..., M, D]``.
       num_samples: S.
       seed: an int, or two of them.
@@ -55,8 +55,8 @@ def sample_functions(model, x, num_samples, *, seed) -> tf.Tensor:
     return _gaussian_process("active.sample_functions", model).sample(x, num_samples, seed=seed)
 
 
-def _gaussian_process(op, model) -> GaussianProcessPosterior:
-    if isinstance(model, GaussianProcessPosterior):
+def _gaussian_process(op, model) -> FunctionPosterior:
+    if isinstance(model, FunctionPosterior):
         return model
     raise ValueError(
         f"{op}: model is a {type(model).__name__}; it must be a fitted BayesianLinearRegression, "

@@ -41,7 +41,8 @@ def select(
 
     Args:
       model: a fitted :class:`statespace.models.BayesianLinearRegression`, or the posterior of a
-        :class:`statespace.models.GaussianProcess`.
+        :class:`statespace.models.GaussianProcess`, sparse or not (with a sparse one, exact for what
+        its inducing points make of f).
       candidates: features or inputs, ``[..., M, D]``.
       num: how many to choose.
       criterion: one of

@@ -15,6 +15,7 @@ from statespace.models import (
     FixedPrior,
     GaussianProcess,
     NormalInverseGamma,
+    SparseGaussianProcess,
 )
 
 CRITERIA = ["information_gain", "variance", "variance_reduction"]
@@ -73,6 +74,18 @@ def test_equals_refitting(fit, criterion, reference):
     chosen, gains = by_refitting(fit, x, candidates, reference, 4, criterion)
     np.testing.assert_array_equal(got.indices, chosen)
     np.testing.assert_allclose(got.gains, gains, rtol=1e-10)
+
+
+def test_sparse_processes_of_all_points_choose_like_exact_ones():
+    x, y, candidates = points(9), np.zeros(9), points(7, seed=1)
+    kernel = tfp.math.psd_kernels.ExponentiatedQuadratic(np.float64(1.1), np.float64(0.9))
+    inducing = np.concatenate([x, candidates])
+    sparse = SparseGaussianProcess(kernel, len(inducing)).condition(
+        x, y, {"inducing_points": inducing, **PARAMS}
+    )
+    got, want = active.select(sparse, candidates, 4), active.select(process(x), candidates, 4)
+    np.testing.assert_array_equal(got.indices, want.indices)
+    np.testing.assert_allclose(got.gains, want.gains, rtol=1e-5)
 
 
 @given(seed=st.integers(0, 10_000), m=st.integers(3, 7), num=st.integers(1, 3))
