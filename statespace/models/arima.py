@@ -8,13 +8,14 @@ import tensorflow as tf
 
 from statespace.models.base import Component
 from statespace.models.block import Block, block_diagonal, joined, per_step
+from statespace.models.guesses import made_stationary, regress_on_past, standardise
 from statespace.models.parameters import (
     InvertibleCoefficients,
     Location,
     Scale,
     StationaryCoefficients,
 )
-from statespace.models.polynomials import multiplied, padded
+from statespace.models.polynomials import at_lags, multiplied, padded
 from statespace.models.seasonal import LONGEST_PERIOD
 from statespace.models.stationary import stationary_scale
 
@@ -43,9 +44,13 @@ class ARIMA(Component):
     the last k values of what it is applied to. Then comes w in Harvey's form, w_t itself and what
     the past has for w_{t+1}, w_{t+2}, ... apart from what goes through w_t.
 
+    In place of p, q, P or Q there may be a sequence of lags, increasing, those that have a
+    coefficient: ``ARIMA((1, 1, (1, 4)))`` is Stata's ``ar(1) ma(1 4)`` of the differences.
+
     Args:
-      order: (p, d, q), whole numbers from zero.
-      seasonal_order: (P, D, Q, s) with the period s of at least two steps; None for no such part.
+      order: (p, d, q), whole numbers from zero, or lags for p and q.
+      seasonal_order: (P, D, Q, s) with the period s of at least two steps, and lags of P and Q in
+        periods; None for no such part.
       mean: whether the mean of the differenced series (the drift, if d = 1) is estimated, or zero.
       name: what states, parameters and plots call it.
 
@@ -76,35 +81,42 @@ class ARIMA(Component):
         self.mean, self.name = bool(mean), name
         p, d, q = self.order
         seasonal_p, seasonal_d, seasonal_q, self.period = self.seasonal_order or (0, 0, 0, 1)
-        if not (any((*self.order, seasonal_p, seasonal_d, seasonal_q)) or self.mean):
+        orders = {"ar": p, "ma": q, "seasonal_ar": seasonal_p, "seasonal_ma": seasonal_q}
+        self._lags = {which: _lags(order) for which, order in orders.items()}
+        if not (any((d, seasonal_d, *self._lags.values())) or self.mean):
             raise ValueError(
                 "ARIMA of orders zero is white noise, which an Irregular() is already; raise "
                 "one of the orders, or leave the ARIMA out."
             )
-        self._lags = [1] * d + [self.period] * seasonal_d
-        self._size = max(p + seasonal_p * self.period, q + seasonal_q * self.period + 1)
+        self._differences = [1] * d + [self.period] * seasonal_d
+        self._size = max(self._longest("ar"), self._longest("ma") + 1)
         self.state_names = (
             *(
                 f"{name}_difference_{taken}_lag_{lag}"
-                for taken, longest in enumerate(self._lags)
+                for taken, longest in enumerate(self._differences)
                 for lag in range(1, longest + 1)
             ),
             *(f"{name}_{i + 1}" for i in range(self._size)),
         )
-        own = (
+        kinds = {"ar": StationaryCoefficients, "ma": InvertibleCoefficients}
+        self.own_parameters = (
             Scale(f"{name}.scale"),
-            StationaryCoefficients(f"{name}.ar", shape=(p,)),
-            InvertibleCoefficients(f"{name}.ma", shape=(q,)),
-            StationaryCoefficients(f"{name}.seasonal_ar", shape=(seasonal_p,)),
-            InvertibleCoefficients(f"{name}.seasonal_ma", shape=(seasonal_q,)),
+            *(
+                kinds[which.removeprefix("seasonal_")](
+                    f"{name}.{which}",
+                    shape=(len(lags),),
+                    lags=None if isinstance(orders[which], int) else lags,
+                )
+                for which, lags in self._lags.items()
+                if lags
+            ),
             *((Location(f"{name}.mean"),) if self.mean else ()),
         )
-        self.own_parameters = tuple(parameter for parameter in own if parameter.size)
 
     def own_block(self, params, steps):
         """What w is added up to, and w."""
         own = {name.removeprefix(f"{self.name}."): value for name, value in params.items()}
-        past, entry, last = _differences(self._lags)
+        past, entry, last = _differences(self._differences)
         process, scale, start = self._process(own)
         first, before = np.eye(1, self._size), len(past)
         return Block(
@@ -118,15 +130,29 @@ class ARIMA(Component):
         )
 
     def own_start(self, values):
-        """The mean of the differences for the mean."""
-        if not self.mean:
+        """The mean of the differences, an autoregression by least squares, no moving average."""
+        if not (self.mean or self._lags["ar"] or self._lags["seasonal_ar"]):
             return {}
-        for lag in self._lags:
+        for lag in self._differences:
             values = values[:, lag:] - values[:, :-lag]
-        values = values[..., 0]
-        known = ~np.isnan(values)
-        total = np.sum(values, axis=1, where=known)
-        return {f"{self.name}.mean": total / np.maximum(known.sum(axis=1), 1)}
+        mean, spread, standardised = standardise(values, self.mean)
+        # Those of the two factors, without those of their product.
+        lags = sorted(
+            {*self._lags["ar"], *(self.period * lag for lag in self._lags["seasonal_ar"])}
+        )
+        found, variance, _ = regress_on_past(standardised, lags)
+        found = dict(zip(lags, np.moveaxis(found, 1, 0), strict=True))
+        own = {p.name: np.zeros((len(values), *p.shape)) for p in self.own_parameters}
+        own[f"{self.name}.scale"] = spread[:, 0] * np.sqrt(variance[:, 0, 0])
+        if self.mean:
+            own[f"{self.name}.mean"] = mean[:, 0]
+        for which, period in (("ar", 1), ("seasonal_ar", self.period)):
+            if own_lags := self._lags[which]:
+                # A lag that both factors have is the first one's.
+                part = [found.pop(period * lag, np.zeros((len(values), 1, 1))) for lag in own_lags]
+                part = made_stationary(np.stack(part, axis=1), own_lags)
+                own[f"{self.name}.{which}"] = part[..., 0, 0]
+        return own
 
     def _process(self, own):
         """The transition and scale of w, and the scale of its start."""
@@ -145,8 +171,16 @@ class ARIMA(Component):
 
     def _product(self, own, which, sign):
         """The coefficients of the polynomial and its seasonal factor multiplied, ``[..., k]``."""
-        factors = (own.get(name, np.zeros(0)) for name in (which, f"seasonal_{which}"))
-        return multiplied(*(sign * factor for factor in factors), self.period)
+        factors = (
+            at_lags(sign * own[name], self._lags[name]) if name in own else np.zeros(0)
+            for name in (which, f"seasonal_{which}")
+        )
+        return multiplied(*factors, self.period)
+
+    def _longest(self, which):
+        """The longest lag of the polynomial multiplied with its seasonal factor."""
+        lags, seasonal = self._lags[which], self._lags[f"seasonal_{which}"]
+        return max(lags, default=0) + self.period * max(seasonal, default=0)
 
     def _offsets(self, own, entry):
         """The mean goes wherever w goes."""
@@ -190,28 +224,54 @@ def _differences(lags):
 
 
 def _checked_order(order):
-    if not _whole_numbers(order, 3):
+    if not _is_order(order, 3):
         raise ValueError(
             f"The order of an ARIMA is (p, d, q), three whole numbers from zero; given was "
-            f"{order!r}."
+            f"{order!r}. In place of p or q there may be lags, increasing from one."
         )
-    return tuple(map(int, order))
+    p, d, q = order
+    return _as_order(p), int(d), _as_order(q)
 
 
 def _checked_seasonal_order(order):
     if order is None:
         return None
-    if not _whole_numbers(order, 4) or not 2 <= order[3] <= LONGEST_PERIOD:
+    if not _is_order(order, 4) or not 2 <= order[3] <= LONGEST_PERIOD:
         raise ValueError(
             f"The seasonal order of an ARIMA is (P, D, Q, s), three whole numbers from zero and "
-            f"the period, from 2 to {LONGEST_PERIOD} steps; given was {order!r}."
+            f"the period, from 2 to {LONGEST_PERIOD} steps; given was {order!r}. In place of P or "
+            f"Q there may be lags in periods, increasing from one."
         )
-    return tuple(map(int, order))
+    p, d, q, period = order
+    return _as_order(p), int(d), _as_order(q), int(period)
 
 
-def _whole_numbers(order, count):
+def _is_order(order, count):
+    """Whether it is (p, d, q) or (P, D, Q, s), with p and q numbers or lags."""
+    if not isinstance(order, Sequence) or isinstance(order, str) or len(order) != count:
+        return False
+    return all(_is_whole(x) or (i in (0, 2) and _are_lags(x)) for i, x in enumerate(order))
+
+
+def _is_whole(x):
+    return isinstance(x, numbers.Integral) and x >= 0
+
+
+def _are_lags(x):
     return (
-        isinstance(order, Sequence)
-        and len(order) == count
-        and all(isinstance(x, numbers.Integral) and x >= 0 for x in order)
+        isinstance(x, Sequence)
+        and all(map(_is_whole, x))
+        and all(earlier < later for earlier, later in zip((0, *x), x, strict=False))
     )
+
+
+def _as_order(x):
+    """A number, wherever the lags are all from one on."""
+    if isinstance(x, numbers.Integral):
+        return int(x)
+    lags = tuple(map(int, x))
+    return len(lags) if lags == _lags(len(lags)) else lags
+
+
+def _lags(order):
+    return tuple(range(1, order + 1)) if isinstance(order, int) else order

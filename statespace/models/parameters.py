@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from statespace.models.polynomials import partial_autocorrelations
+from statespace.models.restricted import restricted_bijector
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -111,11 +114,15 @@ class Bounded(Parameter):
 
 @dataclass(frozen=True)
 class StationaryCoefficients(Parameter):
-    """Coefficients (phi_1, ..., phi_p) of a stationary autoregression.
+    """Coefficients (phi_1, ..., phi_p) of a stationary autoregression, or some of them.
 
     Each free coordinate u_k is the inverse hyperbolic tangent of a partial autocorrelation, which
     the Levinson-Durbin recursion takes to the coefficients: every real vector gives a stationary
-    process, and every stationary process has one.
+    process, and every stationary process has one. So it is where only some lags have coefficients,
+    in the coordinates of :func:`statespace.models.restricted.restricted_bijector`.
+
+    Args:
+      lags: of the coefficients, increasing; None for 1, ..., p.
 
     References:
       Monahan, J. F. (1984). A note on enforcing stationarity in autoregressive-moving average
@@ -123,11 +130,21 @@ class StationaryCoefficients(Parameter):
     """
 
     limits: tuple[float, float] = (-9.0, 9.0)
+    lags: tuple[int, ...] | None = None
 
     @property
     def bijector(self):
         """From free coordinates to coefficients."""
-        return _stationary_bijector()
+        if self.lags is None:
+            return _stationary_bijector()
+        return restricted_bijector(tuple((lag - 1,) for lag in self.lags), (self.lags[-1],))
+
+    @property
+    def labels(self):
+        """The name with the lag of each element."""
+        if self.lags is None:
+            return super().labels
+        return tuple(f"{self.name}[{lag}]" for lag in self.lags)
 
 
 @dataclass(frozen=True)
@@ -141,10 +158,14 @@ class InvertibleCoefficients(StationaryCoefficients):
     @property
     def bijector(self):
         """From free coordinates to coefficients."""
-        import tensorflow_probability as tfp
+        return negated(super().bijector)
 
-        negated = tfp.bijectors.Scale(tf.constant(-1.0, tf.float64))
-        return tfp.bijectors.Chain([negated, super().bijector])
+
+def negated(bijector):
+    """The bijector to the same values with the other sign."""
+    import tensorflow_probability as tfp
+
+    return tfp.bijectors.Chain([tfp.bijectors.Scale(tf.constant(-1.0, tf.float64)), bijector])
 
 
 @functools.cache
@@ -169,15 +190,7 @@ def _stationary_bijector():
             return tf.stack(coefficients, axis=-1)
 
         def _inverse(self, y):
-            coefficients, partials = tf.unstack(y, axis=-1), []
-            while coefficients:
-                *rest, partial = coefficients
-                partials.append(partial)
-                coefficients = [
-                    (phi + partial * other) / (1 - partial**2)
-                    for phi, other in zip(rest, rest[::-1], strict=True)
-                ]
-            return tf.atanh(tf.stack(partials[::-1], axis=-1))
+            return tf.atanh(partial_autocorrelations(y))
 
         def _forward_log_det_jacobian(self, x):
             # d r / d u = 1 - r^2; and each step takes phi to (I - r J) phi, where the reversal J

@@ -1,5 +1,6 @@
-"""Starts of stationary processes: their own distribution before any data."""
+"""Stationary processes: their transitions, and their own distribution before any data."""
 
+import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops.lq import lq
@@ -31,3 +32,14 @@ def stationary_scale(transition, scale, doublings=_DOUBLINGS) -> tf.Tensor:
         total = lq(joined([total, gemm(power, total)], axis=-1), mode="l")
         power = gemm(power, power)
     return total
+
+
+def block_companion(coefficients) -> tf.Tensor:
+    """The transition of x_t and what the past has for x_{t+1}, ..., x_{t+p-1}, ``[..., pm, pm]``.
+
+    Args:
+      coefficients: ``[..., p, m, m]``, one below the other in the first m columns.
+    """
+    order, m = coefficients.shape[-3], coefficients.shape[-1]
+    rows = tf.concat([tf.shape(coefficients)[:-3], [order * m, m]], axis=0)
+    return tf.reshape(coefficients, rows) @ np.eye(m, order * m) + np.eye(order * m, k=m)

@@ -1,59 +1,75 @@
 """Vector autoregressions: several series, each explained by the past of all."""
 
-import functools
 import numbers
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from statespace.linalg_ops.cholesky import cholesky
-from statespace.linalg_ops.least_squares import least_squares
-from statespace.linalg_ops.triangular import triangular_solve
 from statespace.models.base import Model
 from statespace.models.block import Block, per_step
-from statespace.models.parameters import Location, LowerTriangle, Parameter, Scale
-from statespace.models.stationary import stationary_scale
+from statespace.models.guesses import made_stationary, regress_on_past, standardise
+from statespace.models.levels import effects, level, level_parameters, level_start, level_units
+from statespace.models.parameters import LowerTriangle, Scale
+from statespace.models.stationary import block_companion, stationary_scale
+from statespace.models.stationary_matrices import (
+    CoefficientMatrices,
+    InvertibleMatrices,
+    StationaryMatrices,
+)
 
-_NEGLIGIBLE = 1e-8  # variance, of standardised series
-_LARGEST_ROOT = 0.98  # of a starting value
 _ERROR_SHARE = 0.1  # of the residual variance, that a start takes for measurement error
+_EFFECTS = ("static", "dynamic")
 
 
 class VectorAutoregressive(Model):
-    """A vector autoregression of order p for m series, with measurement error if asked for.
+    """A vector autoregression of order p for m series, with what else is asked for.
 
-        y_t = mean + x_t + N(0, diag(measurement.scale)^2)
-        x_t = Phi_1 x_{t-1} + ... + Phi_p x_{t-p} + e_t,    e_t ~ N(0, L L')
+        y_t = mean + B z_t + x_t + N(0, diag(measurement.scale)^2)
+        x_t = Phi_1 x_{t-1} + ... + Phi_p x_{t-p} + e_t + Theta_1 e_{t-1} + ... + Theta_q e_{t-q}
 
-    ``autoregression.coefficients`` are Phi_1, ..., Phi_p, [p, m, m]; ``autoregression.scale`` is
-    the lower triangle of the Cholesky factor L row by row, or its diagonal if the innovations of
+    with e_t ~ N(0, L L'). ``autoregression.coefficients`` are Phi_1, ..., Phi_p, [p, m, m];
+    ``moving_average.coefficients`` likewise Theta_1, ..., Theta_q; ``autoregression.scale`` is the
+    lower triangle of the Cholesky factor L row by row, or its diagonal if the innovations of
     different series are uncorrelated; ``mean`` and ``measurement.scale`` have a number for each
-    series.
+    series, and ``regression.coefficients`` are B, [m, K], the effects of K features z_t.
+
+    A static effect is felt in the same step only: a regression with autoregressive errors, and with
+    p = 0 seemingly unrelated regressions. A dynamic one goes on in the autoregression, as that of
+    an innovation does: without a mean, y_t = Phi_1 y_{t-1} + ... + Phi_p y_{t-p} + B z_t + e_t.
+    Features are taken to have been zero before the first step.
 
     A stationary x starts from its stationary distribution, and is stationary whatever the optimiser
-    tries. Otherwise nothing is assumed about the first p observations, an exact diffuse start; the
-    likelihood is conditional on them then, so that without missing values and measurement error
-    the coefficients are those of least squares.
+    tries; moving averages are invertible. Otherwise nothing is assumed about the first p
+    observations, an exact diffuse start; the likelihood is conditional on them then, so that
+    without missing values, static effects and measurement error the coefficients are those of least
+    squares.
 
-    The states are x_t, and for j = 1, ..., p - 1 what the past has for x_{t+j}, apart from what
-    goes through x_t, ..., x_{t+j-1}. ``fit`` takes a DataFrame with one series a column, or an
-    array [..., T, m].
+    In place of p or q there may be an array [p, m, m] that has zeros for coefficients that are
+    zero, and else ones. The coefficients are then a vector of those that are left, lag by lag and
+    row by row.
+
+    The states are x_t, and for j = 1, 2, ... what the past has for x_{t+j}, apart from what goes
+    through x_t, ..., x_{t+j-1}. ``fit`` takes a DataFrame with one series a column, or an array
+    [..., T, m].
 
     Args:
-      order: p, at least one.
+      order: p, from zero, or which coefficients there are.
       num_series: m, at least one.
+      moving_average: q, from zero, or which coefficients there are.
+      num_features: K, from zero.
+      effect: of the features, "static" or "dynamic".
       mean: whether a mean is estimated, or zero.
       correlated: whether the innovations of one step are correlated.
       measurement_error: whether the series are observed with noise.
       stationary: whether x is to be stationary.
 
     Raises:
-      ValueError: ``order`` or ``num_series`` is not a positive whole number.
+      ValueError: a number is not a whole number of this kind, an array has another shape, there is
+        no such effect, or there is a moving average where x need not be stationary.
 
     References:
-      Luetkepohl, H. (2005). New Introduction to Multiple Time Series Analysis, chapters 2, 3
-      and 18.
+      Luetkepohl, H. (2005). New Introduction to Multiple Time Series Analysis, chapters 2, 3, 10,
+      11 and 18.
 
     Example:
       >>> import numpy as np
@@ -64,6 +80,8 @@ class VectorAutoregressive(Model):
       >>> result = VectorAutoregressive(1, 2, stationary=False).fit(y, verbose=0)
       >>> result.forecast(3).mean.shape
       (3, 2)
+      >>> VectorAutoregressive([[[1, 0], [1, 1]]], 2).parameters[0].labels[1]
+      'autoregression.coefficients[1,2,1]'
     """
 
     name = "autoregression"
@@ -73,53 +91,101 @@ class VectorAutoregressive(Model):
         order,
         num_series,
         *,
+        moving_average=0,
+        num_features=0,
+        effect="static",
         mean=True,
         correlated=True,
         measurement_error=False,
         stationary=True,
     ):
-        self.order = checked_count("VectorAutoregressive", "order", order, 1)
-        self.num_observed = checked_count("VectorAutoregressive", "num_series", num_series, 1)
+        owner = "VectorAutoregressive"
+        self.num_observed = m = checked_count(owner, "num_series", num_series, 1)
+        self.order = _checked_order("order", order, m)
+        self.moving_average = _checked_order("moving_average", moving_average, m)
+        self.num_features = checked_count(owner, "num_features", num_features, 0)
+        self.effect = effect
         self.mean, self.correlated = bool(mean), bool(correlated)
         self.measurement_error, self.stationary = bool(measurement_error), bool(stationary)
+        if effect not in _EFFECTS:
+            raise ValueError(f"{owner}: effect is one of {_EFFECTS}; given was {effect!r}.")
+        kind = StationaryMatrices if self.stationary else CoefficientMatrices
+        self._phi = _matrices(kind, f"{self.name}.coefficients", self.order, m)
+        self._theta = _matrices(
+            InvertibleMatrices, "moving_average.coefficients", self.moving_average, m
+        )
+        p, q = self._phi.dims[0], self._theta.dims[0]
+        if q and not self.stationary:
+            raise ValueError(
+                f"{owner}: a moving average starts from the stationary distribution; leave out "
+                f"stationary=False, or fit differences."
+            )
         self.diffuse_constant = "include" if self.stationary else "exclude"
-        m = self.num_observed
-        self.state_names = ahead_names([f"{self.name}_{i + 1}" for i in range(m)], self.order)
-        matrices = StationaryMatrices if self.stationary else Parameter
+        names = [f"{self.name}_{i + 1}" for i in range(m)]
+        self.state_names = ahead_names(names, max(p, q + 1))
         self._scale = (
             LowerTriangle(f"{self.name}.scale", power=1, dims=(m, m))
             if self.correlated
             else Scale(f"{self.name}.scale", shape=(m,))
         )
-        self.parameters = (
-            matrices(f"{self.name}.coefficients", shape=(self.order, m, m)),
+        parameters = (
+            self._phi,
+            self._theta,
             self._scale,
-            *((Location("mean", shape=(m,)),) if self.mean else ()),
+            *level_parameters(m, self.mean, self.num_features),
             *((Scale("measurement.scale", shape=(m,)),) if self.measurement_error else ()),
         )
+        self.parameters = tuple(parameter for parameter in parameters if parameter.size)
 
     def block(self, params, steps):
         """The block companion form."""
         m, n = self.num_observed, len(self.state_names)
-        transition = block_companion(params["autoregression.coefficients"])
-        innovations = params["autoregression.scale"]
-        scale = self._scale.matrix(innovations) if self.correlated else _diagonal(innovations)
-        scale = np.eye(n, m) @ scale
+        transition, scale = self._transition(params), self._innovations(params)
         noise = _diagonal(params["measurement.scale"]) if self.measurement_error else None
+        carried = start = None
+        if self.num_features and self.effect == "dynamic":
+            carried = tf.matmul(effects(params, steps), transition[..., :m], transpose_b=True)
+        if self.stationary:
+            start = stationary_scale(transition, scale)
         return Block(
-            transition_matrix=per_step(transition, 2),
+            transition_matrix=per_step(transition, 2) if self._phi.size else transition,
             transition_scale=per_step(scale, 2),
             observation_matrix=np.eye(m, n),
             observation_scale=None if noise is None else per_step(noise, 2),
-            observation_offset=per_step(params["mean"], 1) if self.mean else None,
-            initial_scale=stationary_scale(transition, scale) if self.stationary else None,
+            transition_offset=carried,
+            observation_offset=level(params, steps),
+            initial_scale=start,
         )
+
+    def _transition(self, params):
+        """The block companion matrix ``[..., n, n]``; one of NumPy without an autoregression."""
+        m, n = self.num_observed, len(self.state_names)
+        if not self._phi.size:
+            return np.eye(n, k=m)
+        phi = self._phi.matrices(params[self._phi.name])
+        longer = n // m - self._phi.dims[0]
+        phi = tf.pad(phi, [[0, 0]] * (phi.shape.rank - 3) + [[0, longer], [0, 0], [0, 0]])
+        return block_companion(phi)
+
+    def _innovations(self, params):
+        """What the states have of one step's innovations, ``[..., n, m]``."""
+        m, n = self.num_observed, len(self.state_names)
+        scale, response = params[self._scale.name], np.eye(n, m)
+        if self._theta.size:
+            theta = self._theta.matrices(params[self._theta.name])
+            q = self._theta.dims[0]
+            rows = tf.reshape(theta, tf.concat([tf.shape(theta)[:-3], [q * m, m]], axis=0))
+            response += np.eye(n, q * m, k=-m) @ rows
+        return response @ (self._scale.matrix(scale) if self.correlated else _diagonal(scale))
 
     def units(self, scale, feature_scale):
         """Each coefficient in units of one series for one of another, the rest in their own."""
         own = {parameter.name: scale for parameter in self.parameters}
-        ratio = scale[:, :, np.newaxis] / scale[:, np.newaxis, :]
-        own["autoregression.coefficients"] = np.repeat(ratio[:, np.newaxis], self.order, axis=1)
+        ratio = (scale[:, :, np.newaxis] / scale[:, np.newaxis, :])[:, np.newaxis]
+        for parameter in (self._phi, self._theta):
+            p, _, _ = parameter.dims
+            own[parameter.name] = parameter.values(np.repeat(ratio, p, axis=1))
+        own |= level_units(scale, feature_scale)
         if self.correlated:
             own["autoregression.scale"] = scale[:, self._scale.places[0]]
         return own
@@ -127,165 +193,36 @@ class VectorAutoregressive(Model):
     def start(self, values, units):
         """Starting values from the data: least squares on the series' past."""
         mean, spread, standardised = standardise(values, self.mean)
-        coefficients, covariance, shift = regress_on_past(standardised, self.order, self.mean)
+        lags = range(1, self._phi.dims[0] + 1)
+        phi, covariance, shift = regress_on_past(standardised, lags, self.mean)
         if self.stationary:
-            coefficients = made_stationary(coefficients)
+            phi = made_stationary(self._phi.kept(phi), lags)
         else:
-            mean += spread * shift
+            mean = mean + spread * shift
         factor = spread[:, :, np.newaxis] * np.linalg.cholesky(covariance)
         deviations = spread * np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-        ratio = spread[:, :, np.newaxis] / spread[:, np.newaxis, :]
+        ratio = (spread[:, :, np.newaxis] / spread[:, np.newaxis, :])[:, np.newaxis]
         return {
-            "autoregression.coefficients": coefficients * ratio[:, np.newaxis],
-            "autoregression.scale": (
-                factor[:, *self._scale.places] if self.correlated else deviations
-            ),
-            "mean": mean,
+            self._phi.name: self._phi.values(phi * ratio),
+            self._theta.name: np.zeros((len(values), *self._theta.shape)),
+            self._scale.name: (factor[:, *self._scale.places] if self.correlated else deviations),
             "measurement.scale": np.sqrt(_ERROR_SHARE) * deviations,
+            **level_start(mean, self.num_features),
         }
 
     def __repr__(self):
-        options = ("mean", True), ("correlated", True)
-        options = (*options, ("measurement_error", False), ("stationary", True))
-        changed = [f", {k}={getattr(self, k)}" for k, usual in options if getattr(self, k) != usual]
+        options = {
+            "moving_average": 0,
+            "num_features": 0,
+            "effect": "static",
+            "mean": True,
+            "correlated": True,
+            "measurement_error": False,
+            "stationary": True,
+        }
+        given = {name: getattr(self, name) for name in options}
+        changed = [f", {k}={v!r}" for k, v in given.items() if v != options[k]]
         return f"VectorAutoregressive({self.order}, {self.num_observed}{''.join(changed)})"
-
-
-@dataclass(frozen=True)
-class StationaryMatrices(Parameter):
-    """Coefficient matrices (Phi_1, ..., Phi_p) of a stationary vector autoregression, [p, m, m].
-
-    Every real array gives a stationary process, and every stationary process has one: with A_k the
-    hyperbolic sines of the free coordinates, P_k = chol(I + A_k A_k')^-1 A_k are, up to rotations,
-    the partial autocorrelation matrices of the process whose innovations have the covariance I.
-    For a single series the coordinates are those of ``StationaryCoefficients``.
-
-    References:
-      Ansley, C. F. and Kohn, R. (1986). A note on reparameterizing a vector autoregressive moving
-      average model to enforce stationarity. Journal of Statistical Computation and Simulation
-      24(2), 99-106.
-    """
-
-    start: tuple[float, float] = (-0.5, 0.5)
-    limits: tuple[float, float] = (-9.0, 9.0)
-
-    @property
-    def bijector(self):
-        """From free coordinates to coefficient matrices."""
-        return _stationary_matrices_bijector()
-
-
-@functools.cache
-def _stationary_matrices_bijector():
-    import tensorflow_probability as tfp
-
-    class Stationary(tfp.bijectors.Bijector):
-        """R^{p m m} to the coefficients of stationary vector autoregressions."""
-
-        def __init__(self):
-            super().__init__(forward_min_event_ndims=3, is_constant_jacobian=False)
-
-        def _forward(self, x):
-            # The process in units in which its covariance is the identity.
-            forward = backward = _first(x)
-            for a in tf.unstack(tf.sinh(x), axis=-3):
-                forward, backward = _one_lag_more(forward, backward, a)
-            leading, others = forward[..., :1, :, :], forward[..., 1:, :, :]
-            # Back to units in which that of the innovations is.
-            return -triangular_solve(leading, others, right_side=True)
-
-        def _inverse(self, y):
-            order = y.shape[-3]
-            covariances = _autocovariances(y)
-            leading = cholesky(covariances[0])
-            correlations = [
-                triangular_solve(
-                    leading, triangular_solve(leading, c), adjoint=True, right_side=True
-                )
-                for c in covariances
-            ]
-            forward = backward = _first(y)
-            identity, free = tf.eye(y.shape[-1], dtype=y.dtype), []
-            for s in range(order):
-                ahead = tf.stack(correlations[s + 1 : 0 : -1], axis=-3)
-                partial = tf.reduce_sum(forward @ ahead, axis=-3)
-                partial = tf.matmul(partial, backward[..., -1, :, :], transpose_b=True)
-                rest = cholesky(identity - tf.matmul(partial, partial, transpose_b=True))
-                a = triangular_solve(rest, partial)
-                forward, backward = _one_lag_more(forward, backward, a)
-                free.append(tf.asinh(a))
-            return tf.stack(free, axis=-3)
-
-        def _forward_log_det_jacobian(self, x):
-            # No closed form; only draws under a prior on the coefficients themselves ask for it.
-            size = x.shape[-3] * x.shape[-2] * x.shape[-1]
-            flat = tf.reshape(x, [-1, size])
-            with tf.GradientTape(persistent=True) as tape:
-                tape.watch(flat)
-                rows = self._forward(tf.reshape(flat, [-1, *x.shape[-3:]]))
-                rows = tf.reshape(rows, [-1, size])
-            jacobian = tape.batch_jacobian(rows, flat, experimental_use_pfor=False)
-            return tf.reshape(tf.linalg.slogdet(jacobian)[1], tf.shape(x)[:-3])
-
-    return Stationary()
-
-
-def _first(matrices):
-    """The identity, as the polynomials of order zero, ``[..., 1, m, m]`` for ``[..., p, m, m]``."""
-    return tf.eye(matrices.shape[-1], dtype=matrices.dtype) + tf.zeros_like(matrices[..., :1, :, :])
-
-
-def _one_lag_more(forward, backward, a):
-    """One step of the Whittle-Levinson-Durbin recursion, in normalised form.
-
-    f_t = sum_i forward_i x_{t-i} are the errors of predicting x_t from the s steps before it, and
-    b_t = sum_i backward_i x_{t-i} those of predicting x_{t-s} from the s steps after it, both with
-    covariance I; P = E f_t b_{t-1}' = B^-1 A. With B B' = I + A A' and D D' = I + A' A,
-
-        (I - P P')^-1 = B' B,    (I - P' P)^-1 = D D',    D' P' = D^-1 A' B,
-
-    so B (f_t - P b_{t-1}) and D' (b_{t-1} - P' f_t) are those for s + 1 steps.
-
-    Args:
-      forward, backward: ``[..., s + 1, m, m]``.
-      a: A, ``[..., m, m]``.
-    """
-    identity = tf.eye(a.shape[-1], dtype=a.dtype)
-    b = cholesky(identity + tf.matmul(a, a, transpose_b=True))
-    d = cholesky(identity + tf.matmul(a, a, transpose_a=True))
-    reflected = triangular_solve(d, tf.matmul(a, b, transpose_a=True))
-    a, b, d, reflected = (x[..., tf.newaxis, :, :] for x in (a, b, d, reflected))
-    nothing = tf.zeros_like(forward[..., :1, :, :])
-    forward = tf.concat([forward, nothing], axis=-3)
-    backward = tf.concat([nothing, backward], axis=-3)
-    return (
-        b @ forward - a @ backward,
-        tf.matmul(d, backward, transpose_a=True) - reflected @ forward,
-    )
-
-
-def _autocovariances(coefficients):
-    """E x_t x_{t-k}' for k = 0, ..., p, where the innovations have covariance I."""
-    order, m = coefficients.shape[-3], coefficients.shape[-1]
-    transition = block_companion(coefficients)
-    start = stationary_scale(transition, np.eye(order * m, m) + tf.zeros_like(transition[..., :m]))
-    moved = tf.matmul(start, start, transpose_b=True)[..., :m]
-    covariances = [moved[..., :m, :]]
-    for _ in range(order):
-        moved = transition @ moved
-        covariances.append(moved[..., :m, :])
-    return covariances
-
-
-def block_companion(coefficients) -> tf.Tensor:
-    """The transition of x_t and what the past has for x_{t+1}, ..., x_{t+p-1}, ``[..., pm, pm]``.
-
-    Args:
-      coefficients: ``[..., p, m, m]``, one below the other in the first m columns.
-    """
-    order, m = coefficients.shape[-3], coefficients.shape[-1]
-    rows = tf.concat([tf.shape(coefficients)[:-3], [order * m, m]], axis=0)
-    return tf.reshape(coefficients, rows) @ np.eye(m, order * m) + np.eye(order * m, k=m)
 
 
 def ahead_names(names, order) -> tuple[str, ...]:
@@ -294,71 +231,34 @@ def ahead_names(names, order) -> tuple[str, ...]:
     return (*names, *ahead)
 
 
-def standardise(values, centred):
-    """Mean [N, m], spread [N, m] and standardised values of series [N, T, m] with gaps.
-
-    Args:
-      values: the series, NaN where missing.
-      centred: whether they are taken to vary about their means, or about zero.
-    """
-    mean = np.nanmean(values, axis=1) * float(centred)
-    distance = values - mean[:, np.newaxis]
-    spread = np.sqrt(np.nanmean(distance**2, axis=1))
-    return mean, spread, distance / spread[:, np.newaxis]
-
-
-def regress_on_past(series, order, centred=False):
-    """Vector autoregressions by least squares.
-
-    Args:
-      series: standardised, [N, T, m]; steps are left out where they or their pasts have gaps.
-      order: p, at least one.
-      centred: whether there is a mean, or it is zero.
-
-    Returns:
-      Coefficients [N, p, m, m], innovation covariances [N, m, m], positive definite, and means
-      [N, m].
-    """
-    count, num_steps, m = series.shape
-    lags = [series[:, order - lag : num_steps - lag] for lag in range(1, order + 1)]
-    past, now = np.concatenate(lags, axis=2), series[:, order:]
-    used = ~(np.isnan(past).any(axis=2) | np.isnan(now).any(axis=2))[..., np.newaxis]
-    size = np.maximum(used.sum(axis=1, keepdims=True), 1)
-    averages = [
-        np.where(used, x, 0.0).sum(axis=1, keepdims=True) / size * float(centred)
-        for x in (past, now)
-    ]
-    past, now = (
-        np.where(used, x - average, 0.0) for x, average in zip((past, now), averages, strict=True)
-    )
-    # The ridge matters only where the past does not tell its parts from each other.
-    solution = least_squares(past, now, ridge=_NEGLIGIBLE * num_steps).numpy()
-    rest = now - past @ solution
-    covariance = np.swapaxes(rest, 1, 2) @ rest / size + _NEGLIGIBLE * np.eye(m)
-    coefficients = np.swapaxes(solution.reshape(count, order, m, m), 2, 3)
-    remains = np.eye(m) - coefficients.sum(axis=1)
-    intercept = np.swapaxes(averages[1] - averages[0] @ solution, 1, 2)
-    return coefficients, covariance, np.linalg.solve(remains, intercept)[..., 0]
-
-
-def made_stationary(coefficients):
-    """Coefficients [N, p, m, m] with all roots drawn in by one factor, where one is too near one.
-
-    Phi_k r^k has the roots of Phi_k times r.
-    """
-    transition = block_companion(tf.constant(coefficients)).numpy()
-    largest = np.abs(np.linalg.eigvals(transition)).max(axis=1)
-    factor = np.minimum(1.0, _LARGEST_ROOT / np.maximum(largest, _NEGLIGIBLE))
-    powers = factor[:, np.newaxis] ** np.arange(1, coefficients.shape[1] + 1)
-    return coefficients * powers[..., np.newaxis, np.newaxis]
-
-
 def checked_count(owner, argument, value, least):
     """A whole number, at least ``least``; else a ValueError that names the argument."""
     if not isinstance(value, numbers.Integral) or value < least:
         kind = "a positive whole number" if least else "a whole number from zero"
         raise ValueError(f"{owner}: {argument} is {kind}; given was {value!r}.")
     return int(value)
+
+
+def _checked_order(argument, value, m):
+    """A number, or tuples [p, m, m] of zeros and ones that has zeros; ones alone are a number."""
+    if isinstance(value, numbers.Integral):
+        return checked_count("VectorAutoregressive", argument, value, 0)
+    given = np.asarray(value)
+    if given.shape[1:] != (m, m) or not np.isin(given, (0, 1)).all() or not given.any():
+        raise ValueError(
+            f"VectorAutoregressive: {argument} is a whole number from zero, or an array "
+            f"[{argument}, {m}, {m}] of zeros and ones, not all zero; given was {value!r}."
+        )
+    if given.all():
+        return len(given)
+    return tuple(tuple(tuple(map(int, row)) for row in matrix) for matrix in given)
+
+
+def _matrices(kind, name, order, m):
+    if isinstance(order, int):
+        return kind(name, dims=(order, m, m))
+    places = tuple(tuple(map(int, place)) for place in np.argwhere(order))
+    return kind(name, dims=(len(order), m, m), places=places)
 
 
 def _diagonal(scales):

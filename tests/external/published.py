@@ -18,6 +18,11 @@ def table(name, **options):
     return pd.read_csv(Path(results.__file__).with_name(name), **options)
 
 
+def stata_data(name):
+    """A data set of Stata's as a DataFrame."""
+    return pd.read_stata(Path(results.__file__).with_name(name))
+
+
 def columns(frame, name, count):
     """``[T, count]``: name1, name2, ... or name_1, name_2, ... or, of one column, name."""
     for separator in ("", "_"):

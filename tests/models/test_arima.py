@@ -24,6 +24,8 @@ SPECS = [
     ARIMA((1, 1, 0), (1, 1, 0, 3), mean=True),
     ARIMA((1, 0, 1), (2, 0, 1, 2)),  # p at least the period: powers of B that meet
     ARIMA((0, 2, 0), (1, 0, 2, 5)),
+    ARIMA(((1, 3), 0, (1, 4)), mean=True),
+    ARIMA((0, 1, (3,)), ((2,), 0, (1, 3), 2)),
 ]
 T = 40
 every_spec = pytest.mark.parametrize("model", SPECS, ids=repr)
@@ -257,6 +259,9 @@ def test_names():
     assert model.state_names[:2] == ("arima_difference_0_lag_1", "arima_1")
     assert repr(model) == "ARIMA((1, 1, 1), (1, 0, 1, 4), mean=True)"
     assert eval(repr(model)) == model
+    assert repr(ARIMA([[1, 4], 0, [1, 2]])) == "ARIMA(((1, 4), 0, 2))"
+    assert eval("ARIMA(((1, 4), 0, 2))") == ARIMA(((1, 4), 0, (1, 2)))
+    assert ARIMA((0, 0, (1, 4))).own_parameters[1].labels == ("arima.ma[1]", "arima.ma[4]")
     assert repr(ARIMA([0, 1, 1], name="errors")) == "ARIMA((0, 1, 1), name='errors')"
 
 
@@ -267,6 +272,10 @@ def test_names():
         (lambda: ARIMA((1, -1, 0)), "three whole numbers from zero"),
         (lambda: ARIMA((1, 0.5, 0)), "three whole numbers from zero"),
         (lambda: ARIMA(3), "given was 3"),
+        (lambda: ARIMA(((2, 1), 0, 0)), "lags, increasing from one"),
+        (lambda: ARIMA(((0, 1), 0, 0)), "lags, increasing from one"),
+        (lambda: ARIMA((1, (1, 2), 0)), "three whole numbers from zero"),
+        (lambda: ARIMA(((), 0, 0)), "white noise"),
         (lambda: ARIMA("110"), "given was '110'"),
         (lambda: ARIMA((1, 0, 0), (1, 0, 0)), r"from 2 to 2000 steps; given was \(1, 0, 0\)"),
         (lambda: ARIMA((1, 0, 0), (1, 0, 0, 1)), "from 2 to 2000 steps"),
@@ -284,6 +293,17 @@ def test_models_that_make_no_sense(make, message):
 def test_too_few_values_for_the_differences():
     with pytest.raises(ValueError, match=r"at least 16: .* 13 diffuse states and 3 parameters"):
         ARIMA((0, 1, 1), (0, 1, 1, 12)).fit(series()[:15, 0], verbose=0)
+
+
+def test_a_guess_at_the_autoregression_is_least_squares():
+    """Of a lag that both factors have the first has the coefficient."""
+    y = series(num_missing=3)[np.newaxis]
+    guess = ARIMA(((2,), 0, 0), (1, 0, 0, 2)).own_start(y)
+    past, now = y[0, :-2, 0], y[0, 2:, 0]
+    seen = ~np.isnan(past + now)
+    slope = past[seen] @ now[seen] / (past[seen] @ past[seen])
+    np.testing.assert_allclose(guess["arima.ar"], [[min(slope, 0.98**2)]], rtol=1e-6)
+    np.testing.assert_array_equal(guess["arima.seasonal_ar"], [[0.0]])
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3, 1e6])

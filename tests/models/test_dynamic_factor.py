@@ -21,6 +21,12 @@ MODELS = [
     DynamicFactor(1, 2, 3, error_order=2),
     DynamicFactor(2, 1, 4),
     DynamicFactor(2, 2, 4, error_order=1, mean=False),
+    DynamicFactor(1, 1, 3, error_covariance="scalar"),
+    DynamicFactor(1, 1, 3, error_order=2, error_covariance="scalar"),
+    DynamicFactor(1, 1, 3, error_covariance="unstructured"),
+    DynamicFactor(1, 1, 3, error_order=2, error_covariance="unstructured"),
+    DynamicFactor(1, 2, 3, error_order=1, joint_errors=True),
+    DynamicFactor(1, 1, 3, error_order=2, error_covariance="unstructured", joint_errors=True),
 ]
 T = 30
 every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
@@ -56,16 +62,30 @@ def statsmodels_(model, y, matrix, coefficients, params):
         k_factors=model.num_factors,
         factor_order=model.factor_order,
         error_order=model.error_order,
+        error_cov_type=model.error_covariance,
+        error_var=model.error_order > 0 and same_of_all(model),
     )
     theirs.ssm.tolerance = 0.0  # or its filter takes covariances for settled too soon
     scale = params["error.scale" if model.error_order else "irregular.scale"]
+    errors = params.get("error.coefficients", np.zeros((0, 1, 1)))
+    if model.joint_errors:
+        errors = np.moveaxis(errors, 0, 1)
+    elif model.error_order and same_of_all(model):  # as matrices
+        errors = np.array(
+            [[np.eye(len(errors))[i] * x for x in own] for i, own in enumerate(errors)]
+        )
     values = [
         matrix.ravel(),
-        scale**2,
+        np.ravel(scale if model.error_covariance == "unstructured" else scale**2),
         np.moveaxis(coefficients, 0, 1).ravel(),
-        params.get("error.coefficients", np.zeros(0)).ravel(),
+        errors.ravel(),
     ]
     return theirs, np.concatenate(values)
+
+
+def same_of_all(model):
+    """Whether statsmodels has the errors as a vector autoregression."""
+    return model.joint_errors or model.error_covariance == "unstructured"
 
 
 def same_as_ours(model, y, params):
@@ -161,7 +181,7 @@ def test_starting_values_from_the_data_are_usable(model):
     guess = model.start(y, {})
     parameterisation = Parameterisation(model.parameters)
     height = log_likelihood(model, {p.name: guess[p.name] for p in model.parameters}, y)
-    units = model.units(np.full((2, model.num_observed), 100.0), None)
+    units = model.units(np.full((2, model.num_observed), 100.0), np.ones((2, 0)))
     middle = parameterisation.values(tf.zeros((2, parameterisation.size), tf.float64), units)
     assert (height > log_likelihood(model, middle, y)).all()
     assert np.isfinite(parameterisation.vector(guess, units)).all()
@@ -259,3 +279,26 @@ def test_models_are_had_back_from_their_text(model):
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(ValueError, match=message):
         DynamicFactor(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"error_covariance": "full"}, "error_covariance is one of .* given was 'full'"),
+        ({"joint_errors": True}, "give an error_order of at least one"),
+        ({"num_features": 1.5}, r"num_features is a whole number from zero; given was 1\.5"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        DynamicFactor(1, 1, 3, **options)
+
+
+def test_effects_of_features_are_a_part_of_the_observations():
+    model = DynamicFactor(1, 1, 3, num_features=2)
+    params, y = random_values(model), series(model, gaps=True)
+    features = np.random.default_rng(7).normal(size=(T, 2))
+    ours = ss.log_likelihood(model.build(params, features=features), y)
+    effects = params.pop("regression.coefficients")
+    expected = log_likelihood(DynamicFactor(1, 1, 3), params, y - features @ effects.T)
+    np.testing.assert_allclose(ours, expected, rtol=1e-12)

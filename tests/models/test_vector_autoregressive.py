@@ -19,7 +19,8 @@ from statespace.models.parameters import (
     Parameterisation,
     StationaryCoefficients,
 )
-from statespace.models.vector_autoregressive import StationaryMatrices, block_companion
+from statespace.models.stationary import block_companion
+from statespace.models.stationary_matrices import StationaryMatrices
 
 MODELS = [
     VectorAutoregressive(1, 3, mean=False),
@@ -29,10 +30,21 @@ MODELS = [
     VectorAutoregressive(2, 1, mean=False),
     VectorAutoregressive(2, 2, stationary=False),
     VectorAutoregressive(1, 2, stationary=False, measurement_error=True),
+    VectorAutoregressive(0, 2),
+    VectorAutoregressive(0, 2, moving_average=2, mean=False),
+    VectorAutoregressive(2, 2, moving_average=1, measurement_error=True),
+    VectorAutoregressive(
+        [[[1, 0], [1, 1]], [[0, 0], [0, 1]]], 2, moving_average=[[[0, 1], [0, 1]]]
+    ),
 ]
 STATIONARY = [model for model in MODELS if model.stationary]
 T = 30
 every_model = pytest.mark.parametrize("model", MODELS, ids=repr)
+every_model_of_statsmodels = pytest.mark.parametrize(
+    "model",
+    [m for m in STATIONARY if m.num_observed > 1 and (m.order or m.moving_average)],
+    ids=repr,
+)
 every_stationary_model = pytest.mark.parametrize("model", STATIONARY, ids=repr)
 
 
@@ -63,25 +75,41 @@ def factor(model, params):
     return result
 
 
+def coefficients(model, params):
+    """The matrices Phi [p, m, m] and Theta [q, m, m]."""
+    m = model.num_observed
+    for name, order in (
+        ("autoregression.coefficients", model.order),
+        ("moving_average.coefficients", model.moving_average),
+    ):
+        values = params.get(name, np.zeros((0, m, m)))
+        if not isinstance(order, int):
+            matrices = np.array(order, float)
+            matrices[matrices != 0] = values
+            values = matrices
+        yield values
+
+
 def varmax(model, params, y):
     """statsmodels' model of the series less their means, and its parameters."""
     m = model.num_observed
+    phi, theta = coefficients(model, params)
     theirs = VARMAX(
         y - params.get("mean", np.zeros(m)),
-        order=(model.order, 0),
+        order=(len(phi), len(theta)),
         trend="n",
         error_cov_type="unstructured" if model.correlated else "diagonal",
         measurement_error=model.measurement_error,
     )
     theirs.ssm.tolerance = 0.0  # or its filter takes covariances for settled too soon
-    rows = np.moveaxis(params["autoregression.coefficients"], 0, 1).reshape(-1)
+    rows = np.concatenate([np.moveaxis(x, 0, 1).reshape(-1) for x in (phi, theta)])
     scale = params["autoregression.scale"]
     errors = params.get("measurement.scale", np.zeros(0))
     return theirs, np.concatenate([rows, scale if model.correlated else scale**2, errors**2])
 
 
 @pytest.mark.parametrize("gaps", [False, True], ids=["complete", "gaps"])
-@pytest.mark.parametrize("model", [m for m in STATIONARY if m.num_observed > 1], ids=repr)
+@every_model_of_statsmodels
 def test_log_likelihood_is_that_of_statsmodels(model, gaps):
     params, y = random_values(model), series(model.num_observed, gaps)
     theirs, their_params = varmax(model, params, y)
@@ -89,7 +117,7 @@ def test_log_likelihood_is_that_of_statsmodels(model, gaps):
     np.testing.assert_allclose(log_likelihood(model, params, y), expected, rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("model", [m for m in STATIONARY if m.num_observed > 1], ids=repr)
+@every_model_of_statsmodels
 def test_forecast_is_that_of_statsmodels(model):
     params, y = random_values(model), series(model.num_observed, gaps=True)
     forecast = model.fit(y, fix=params, verbose=0).forecast(5)
@@ -191,7 +219,7 @@ def roots(coefficients):
 
 
 def test_stationary_matrices_are_stationary_and_complete():
-    bijector = StationaryMatrices("x", shape=(3, 2, 2)).bijector
+    bijector = StationaryMatrices("x", dims=(3, 2, 2)).bijector
     generator = np.random.default_rng(0)
     inside = bijector.forward(tf.constant(generator.normal(size=(200, 3, 2, 2)))).numpy()
     assert roots(inside).max() < 1
@@ -205,7 +233,7 @@ def test_stationary_matrices_are_stationary_and_complete():
 
 def test_stationary_matrices_have_the_partial_autocorrelations_of_statsmodels():
     """Its unconstrained matrices belong to other square roots of covariances: a rotation apart."""
-    bijector = StationaryMatrices("x", shape=(3, 2, 2)).bijector
+    bijector = StationaryMatrices("x", dims=(3, 2, 2)).bijector
     free = np.random.default_rng(4).uniform(-0.8, 0.8, (3, 2, 2))
     coefficients = bijector.forward(tf.constant(free)).numpy()
     theirs, _ = unconstrain_stationary_multivariate(list(coefficients), np.eye(2))
@@ -215,7 +243,7 @@ def test_stationary_matrices_have_the_partial_autocorrelations_of_statsmodels():
 
 def test_stationary_matrices_of_one_series_are_stationary_coefficients():
     free = tf.constant(np.random.default_rng(0).normal(size=(5, 4)))
-    matrices = StationaryMatrices("x", shape=(4, 1, 1)).bijector.forward(
+    matrices = StationaryMatrices("x", dims=(4, 1, 1)).bijector.forward(
         free[..., tf.newaxis, tf.newaxis]
     )
     numbers = StationaryCoefficients("x", shape=(4,)).bijector.forward(free)
@@ -224,7 +252,7 @@ def test_stationary_matrices_of_one_series_are_stationary_coefficients():
 
 @pytest.mark.parametrize(
     "parameter",
-    [StationaryMatrices("x", shape=(2, 2, 2)), LowerTriangle("x", dims=(3, 2))],
+    [StationaryMatrices("x", dims=(2, 2, 2)), LowerTriangle("x", dims=(3, 2))],
     ids=lambda p: type(p).__name__,
 )
 def test_log_det_of_the_bijectors(parameter):
@@ -264,7 +292,7 @@ def test_starting_values_from_the_data_are_usable(model):
     middle = Parameterisation(model.parameters)
     scale = np.full((2, model.num_observed), 100.0)
     free = np.zeros((2, middle.size))
-    values = middle.values(tf.constant(free), model.units(scale, None))
+    values = middle.values(tf.constant(free), model.units(scale, np.ones((2, 0))))
     if model.mean:
         assert (height > log_likelihood(model, values, y * 100 + 1e4) + 100).all()
 
@@ -335,11 +363,105 @@ def test_models_are_had_back_from_their_text(model):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 2), "order is a positive whole number; given was 0"),
-        ((1.5, 2), r"order is a positive whole number; given was 1\.5"),
+        ((-1, 2), "order is a whole number from zero; given was -1"),
+        ((1.5, 2), r"order is a whole number from zero, or .* given was 1\.5"),
+        (([[[0, 0], [0, 0]]], 2), "not all zero"),
+        (([[1, 0], [1, 1]], 2), r"an array \[order, 2, 2\] of zeros and ones"),
+        (([[[2, 0], [1, 1]]], 2), "zeros and ones"),
         ((1, 0), "num_series is a positive whole number; given was 0"),
     ],
 )
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(ValueError, match=message):
         VectorAutoregressive(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"moving_average": 1, "stationary": False}, "starts from the stationary distribution"),
+        ({"effect": "lasting"}, r"effect is one of \('static', 'dynamic'\); given was 'lasting'"),
+        ({"num_features": -1}, "num_features is a whole number from zero; given was -1"),
+        ({"moving_average": [[[1]]]}, r"\[moving_average, 2, 2\]"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        VectorAutoregressive(1, 2, **options)
+
+
+def test_coefficients_that_are_all_there_need_no_list():
+    full = VectorAutoregressive(np.ones((2, 2, 2), bool), 2, moving_average=[[[1, 1], [1, 1]]])
+    assert full == VectorAutoregressive(2, 2, moving_average=1)
+
+
+def test_coefficients_that_are_not_there_are_zero():
+    model = VectorAutoregressive([[[1, 0], [1, 1]]], 2)
+    first = model.parameters[0]
+    assert first.labels == tuple(
+        f"autoregression.coefficients[1,{place}]" for place in ("1,1", "2,1", "2,2")
+    )
+    transition = model.build(random_values(model)).transition_matrix.numpy()
+    assert transition[0, 1] == 0
+    assert np.count_nonzero(transition) == 3
+
+
+def with_features(effect, order=2):
+    """A model with two features, its parameters, data and features."""
+    model = VectorAutoregressive(order, 2, num_features=2, effect=effect, stationary=False)
+    features = np.random.default_rng(7).normal(size=(T, 2))
+    return model, random_values(model), series(2, gaps=True), features
+
+
+def test_static_effects_are_a_part_of_the_observations():
+    model, params, y, features = with_features("static")
+    ours = ss.log_likelihood(model.build(params, features=features), y, diffuse_constant="exclude")
+    plain = VectorAutoregressive(2, 2, stationary=False)
+    effects = params.pop("regression.coefficients")
+    expected = log_likelihood(plain, params, y - features @ effects.T)
+    np.testing.assert_allclose(ours, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_dynamic_effects_enter_as_innovations_do(order):
+    """Brute force, step by step, given the first observations."""
+    model, params, y, features = with_features("dynamic", order)
+    y = series(2)
+    ours = ss.log_likelihood(model.build(params, features=features), y, diffuse_constant="exclude")
+    x, root, expected = y - params["mean"], factor(model, params), 0.0
+    effects = features @ params["regression.coefficients"].T
+    for t in range(order, T):
+        past = [phi @ x[t - 1 - k] for k, phi in enumerate(params["autoregression.coefficients"])]
+        z = np.linalg.solve(root, x[t] - sum(past) - effects[t])
+        expected += -0.5 * z @ z - np.log(2 * np.pi) - np.log(np.diag(root)).sum()
+    np.testing.assert_allclose(ours, expected, rtol=1e-11)
+
+
+def test_forecasts_follow_the_features_to_come():
+    model, params, _, features = with_features("dynamic", order=1)
+    y = series(2)
+    ahead = np.random.default_rng(8).normal(size=(3, 2))
+    result = model.fit(y, features=features, fix=params, verbose=0)
+    forecast, x = result.forecast(3, features=ahead), y[-1] - params["mean"]
+    for mean, z in zip(forecast.mean, ahead, strict=True):
+        x = params["autoregression.coefficients"][0] @ x + params["regression.coefficients"] @ z
+        np.testing.assert_allclose(mean, x + params["mean"], rtol=1e-9)
+
+
+@pytest.mark.parametrize("effect", ["static", "dynamic"])
+def test_features_of_a_batch(effect):
+    """Parameters and features of each series, or features of all."""
+    model, _, y, features = with_features(effect)
+    params = random_values(model, (3,))
+    each = features * np.array([1.0, 2.0, -1.0])[:, np.newaxis, np.newaxis]
+    for given in (features, each):
+        together = log_likelihood_with(model, params, y, given)
+        for i in range(3):
+            one = {name: value[i] for name, value in params.items()}
+            own = given if given.ndim == 2 else given[i]
+            np.testing.assert_allclose(together[i], log_likelihood_with(model, one, y, own))
+
+
+def log_likelihood_with(model, params, y, features):
+    ssm = model.build(params, features=features)
+    return ss.log_likelihood(ssm, y, diffuse_constant=model.diffuse_constant).numpy()
