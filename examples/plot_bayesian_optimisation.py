@@ -47,7 +47,7 @@ def hartmann(x):
 # Function, box, minimum, number of evaluations.
 problems = {
     "Branin": (branin, np.array([[-5.0, 0.0], [10.0, 15.0]]), 0.397887, 40),
-    "Hartmann-6": (hartmann, np.array([[0.0] * 6, [1.0] * 6]), -3.322368, 60),
+    "Hartmann-6": (hartmann, np.array([[0.0] * 6, [1.0] * 6]), -3.322368, 50),
 }
 runs, num_initial = 20, 10
 
