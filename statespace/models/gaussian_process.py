@@ -210,7 +210,7 @@ class GaussianProcess:
         on_a_line = self.feature_map is None and data.x.shape[-1] == 1
         kernel = self.kernel_at(params, data.x.dtype)
         if on_a_line and matern_of(kernel) is not None:
-            long = data.x.shape[-2] is not None and data.x.shape[-2] >= _LONG
+            long = (data.x.shape[-2] or 0) >= _LONG  # None: not known in this graph
             return "state_space" if long or self.method == "state_space" else "dense"
         if self.method == "state_space":
             raise ValueError(

@@ -119,7 +119,7 @@ class Problem:
             *(fix[p.name].shape[: fix[p.name].shape.rank - len(p.shape)] for p in fixed),
         )
         self.batch, self.count = batch, math.prod(batch)
-        n = data.y.shape[-1]
+        n = data.y.shape[-1] or 0
         if n == 0 or self.count == 0:
             raise ValueError(
                 f"{_OP}: x has shape {data.x.shape}; there is nothing to learn from. "
@@ -224,7 +224,7 @@ class Problem:
         starts = np.repeat(starts, self.count, axis=1)
         end = np.cumsum([p.size for p in self.free])
         for p, stop in zip(self.free, end, strict=True):
-            if p.name in (guesses or {}):
+            if guesses and p.name in guesses:
                 free = p.bijector.inverse(guesses[p.name] / self.units[p.name])
                 starts[..., stop - p.size : stop] = np.reshape(free, [self.count, p.size])
         of_mean = [isinstance(p, Location) for p in self.free]
@@ -239,7 +239,7 @@ class Problem:
         with tf.GradientTape() as tape:
             tape.watch(points)
             mean = mean_at(self.mean, self.values(points), self.all, self.data.x)
-        design = tape.batch_jacobian(mean, points).numpy()[..., columns]
+        design = np.asarray(tape.batch_jacobian(mean, points), np.float64)[..., columns]
         missed = (self.data.y - mean).numpy()
         found = [np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(design, missed, strict=True)]
         return np.asarray(found, np.float64)

@@ -124,10 +124,9 @@ def checked_values(parameters, params, dtype) -> dict[str, tf.Tensor]:
                 "they must be of one dtype."
             )
         value = tf.convert_to_tensor(value, dtype)
-        rank = len(parameter.shape)
-        if value.shape.rank is not None and tuple(value.shape)[-rank or None :] != (
-            parameter.shape if rank else tuple(value.shape)
-        ):
+        rank, wanted = value.shape.rank, parameter.shape
+        event = value.shape if rank is None else value.shape[max(rank - len(wanted), 0) :]
+        if not event.is_compatible_with(wanted):
             raise ValueError(
                 f"GaussianProcess: {parameter.name} has shape {value.shape}; it must be "
                 f"[..., {', '.join(map(str, parameter.shape))}]."

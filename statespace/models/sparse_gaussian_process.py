@@ -126,7 +126,7 @@ class SparseGaussianProcess:
         """
         data = self._observations(x, y, error_variance)
         num_starts = positive_int("SparseGaussianProcess.fit", "num_starts", num_starts)
-        if data.x.shape[0] <= self.num_inducing:
+        if (data.x.shape[0] or 0) <= self.num_inducing:
             raise ValueError(
                 f"SparseGaussianProcess.fit: x has shape {data.x.shape}; with no more observations "
                 f"than num_inducing = {self.num_inducing}, use GaussianProcess."
@@ -182,13 +182,14 @@ class SparseGaussianProcess:
         step = -(-x.shape[0] // _CANDIDATES)
         x = x[::step] if x.shape[0] // step > self.num_inducing else x
         left = kernel.apply(x, x, example_ndims=1).numpy()
+        least = 1e-12 * np.max(left)
         columns = np.zeros((0, len(left)))
         chosen = []
         for _ in range(self.num_inducing):
             i = int(np.argmax(left))
             chosen.append(i)
             column = kernel.apply(x, x[i : i + 1], example_ndims=1).numpy()
-            column = (column - columns[:, i] @ columns) / np.sqrt(max(left[i], 1e-12))
+            column = (column - columns[:, i] @ columns) / np.sqrt(max(left[i], least))
             columns = np.concatenate([columns, column[np.newaxis]])
             left = left - column**2
             left[i] = -np.inf  # no point twice

@@ -152,14 +152,15 @@ def _sum_over_blocks(kernel_at, params, inducing, factor, x, residual, noise) ->
             def step(start, index, shared_bar, parts):
                 rows = block(start)
                 with tf.GradientTape() as tape:
-                    tape.watch([shared, rows])
+                    tape.watch([*shared, *rows])
                     new = statistics(shared, *rows)
-                bars, rows_bar = tape.gradient(
+                gradients = tape.gradient(
                     list(new),
-                    (shared, rows),
+                    [*shared, *rows],
                     output_gradients=list(cotangents),
                     unconnected_gradients=tf.UnconnectedGradients.ZERO,
                 )
+                bars, rows_bar = gradients[: len(shared)], gradients[len(shared) :]
                 shared_bar = [s + value for s, value in zip(shared_bar, bars, strict=True)]
                 # The axis of the observations goes first, for the array to join them along.
                 parts = [

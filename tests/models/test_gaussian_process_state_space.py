@@ -63,6 +63,22 @@ def test_the_same_numbers(kernel):
     )
 
 
+def test_the_same_second_derivatives():
+    x, y = data(20)
+    hessians = []
+    for gp in both(kernels.MaternFiveHalves):
+        values = tf.constant([1.3, 0.7, 0.1], tf.float64)
+        with tf.GradientTape(persistent=True) as outer:
+            outer.watch(values)
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                params = dict(zip(PARAMS, tf.unstack(values), strict=True))
+                value = gp.log_marginal_likelihood(params, x, y)
+            gradient = tape.gradient(value, values)
+        hessians.append(outer.jacobian(gradient, values, experimental_use_pfor=False))
+    np.testing.assert_allclose(hessians[1], hessians[0], rtol=1e-9)
+
+
 @settings(max_examples=10)
 @given(
     kernel=st.sampled_from(MATERN),
