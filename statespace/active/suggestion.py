@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from statespace.active.improvement import log_expected_improvement
 from statespace.linalg_ops.arguments import positive_int
+from statespace.optimise import minimise
 
 _OP = "active.suggest"
 # How far from the best point other candidates are tried, in units of the box.
@@ -51,9 +52,6 @@ def suggest(
       >>> print(ss.active.suggest(predict, [[0.0], [6.0]], x, y, seed=1).numpy().round(2))
       [3.11]
     """
-    # Pure NumPy, and needs nothing of what else is there.
-    from statespace.forecasting.optimise import minimise
-
     x, y = np.asarray(x), np.asarray(y)
     low, high = _box(limits, x)
     num_candidates = positive_int(_OP, "num_candidates", num_candidates)

@@ -10,11 +10,10 @@ from statespace.forecasting.em_coefficients import find_coefficients
 from statespace.forecasting.em_factors import find_factors
 from statespace.forecasting.em_probe import MEANS, NOISES, as_params, probe, refuse
 from statespace.forecasting.maximum_likelihood import (
-    _NOWHERE,
     Estimates,
-    _best_candidates,
-    _nothing,
+    best_candidates,
     maximise,
+    of_usable,
 )
 from statespace.models.parameters import Parameterisation
 
@@ -68,11 +67,9 @@ def expectation_maximisation(problem, bar) -> Estimates:
     """
     if problem.size == 0:
         return maximise(problem, 1, (), bar)
-    starts, usable = _best_candidates(problem, 1)
+    starts, usable = best_candidates(problem, 1)
     if not usable.all():
-        reasons = np.where(usable, "", _NOWHERE).astype(object)
-        found = expectation_maximisation(problem.selected(usable), bar) if usable.any() else None
-        return (found or _nothing(problem.size)).among(reasons)
+        return of_usable(usable, problem, lambda part: expectation_maximisation(part, bar))
     ascent = Ascent(problem)
     now = ascent.at(_from_above(problem, starts[:, 0]), np.arange(len(starts)))
     converged = np.zeros(len(starts), bool)

@@ -42,8 +42,8 @@ def fit(
     several local optima, so 32 starting values, spread evenly and always the same, are evaluated
     for each series and the optimiser is run from the best of them. A scale that the data would as
     soon have at zero is set to exactly zero. ``"map"`` maximises likelihood times priors. ``"em"``
-    is maximum likelihood again, by expectation-maximisation, for models whose free parameters are
-    scales of noise. ``"hmc"`` and ``"vi"`` draw from the posterior; see
+    is maximum likelihood again, by expectation-maximisation, for models that are linear in their
+    free parameters other than factors of noise. ``"hmc"`` and ``"vi"`` draw from the posterior; see
     :func:`statespace.forecasting.posterior.sample_posterior`.
 
     Args:

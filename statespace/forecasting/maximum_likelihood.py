@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from statespace.forecasting.curvature import informations, within_limits
-from statespace.forecasting.optimise import minimise
+from statespace.optimise import minimise
 
 MOST_CANDIDATES = 32  # starting values that are tried before the optimiser is run from the best
 _SMALL_GRADIENT = 1e-4  # of the log-likelihood per observation, in free coordinates
@@ -62,12 +62,9 @@ def maximise(problem, num_starts, share, bar) -> Estimates:
         value = problem.log_likelihood(free, series)
         done = np.ones(len(series), bool)
         return Estimates(free, value, done, np.full(len(series), "", object))
-    starts, usable = _best_candidates(problem, num_starts)
+    starts, usable = best_candidates(problem, num_starts)
     if not usable.all():
-        reasons = np.where(usable, "", _NOWHERE).astype(object)
-        part = problem.selected(usable)
-        found = maximise(part, num_starts, share, bar) if usable.any() else _nothing(problem.size)
-        return found.among(reasons)
+        return of_usable(usable, problem, lambda part: maximise(part, num_starts, share, bar))
     found = _run(problem, starts.reshape(-1, problem.size), np.repeat(series, num_starts), bar)
     best = np.argmin(found.value.reshape(-1, num_starts), axis=1) + series * num_starts
     free, gradient = found.x[best], found.gradient[best]
@@ -84,8 +81,19 @@ def maximise(problem, num_starts, share, bar) -> Estimates:
     return Estimates(free, problem.log_likelihood(free, series), fine, message)
 
 
-def _nothing(size):
-    return Estimates(np.empty((0, size)), np.empty(0), np.empty(0, bool), np.empty(0, object))
+def of_usable(usable, problem, method) -> Estimates:
+    """Estimates of the series whose likelihood can be evaluated; the others are told why not.
+
+    Args:
+      usable: which these are, bool [N].
+      problem: of N series.
+      method: from the problem of some of the series to their estimates.
+    """
+    reasons = np.where(usable, "", _NOWHERE).astype(object)
+    if usable.any():
+        return method(problem.selected(usable)).among(reasons)
+    none = np.empty(0, bool)
+    return Estimates(np.empty((0, problem.size)), np.empty(0), none, none).among(reasons)
 
 
 def _is_small(problem, free, gradient):
@@ -99,7 +107,7 @@ def _limits(problem):
     return problem.parameterisation.each("limits").T
 
 
-def _best_candidates(problem, num_starts):
+def best_candidates(problem, num_starts):
     """The best of starting values spread evenly over the parameters' ranges.
 
     A model that can guess at its parameters from the data adds that to them.

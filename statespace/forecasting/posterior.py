@@ -11,9 +11,9 @@ from statespace.forecasting.curvature import informations
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.maximum_likelihood import Estimates, maximise
 from statespace.forecasting.mixture import MixtureForecast
-from statespace.forecasting.optimise import minimise
 from statespace.forecasting.results import FitResult
 from statespace.models.parameters import Parameterisation
+from statespace.optimise import minimise
 
 NUM_CHAINS = 4
 NUM_DRAWS = 500  # of each chain, after as many to warm up

@@ -10,6 +10,7 @@ from statespace import native
 from statespace.linalg_ops import lq
 from statespace.models.linear_gaussian_regression import log_evidence
 from statespace.models.regression_array import CentredData
+from statespace.optimise import minimise
 
 # In units of the data: noise in the spread of y, a weight in that over the spread of its feature.
 _NOISE_LIMITS = np.log(1e-8), np.log(10.0)
@@ -88,9 +89,6 @@ def _in_units_of_the_data(data, count, per_feature) -> _Problem:
 
 def _search(problem: _Problem, num_scales):
     """The best of the searches from all starts: coordinates ``[A, 1 + num_scales]``, converged."""
-    # Pure NumPy, and needs nothing of what else is there.
-    from statespace.forecasting.optimise import minimise
-
     x, y, count, *_ = problem
     missing = count - y.shape[-1]
     # One graph serves all sizes; where the shape must be known for the cheaper form, there is none.

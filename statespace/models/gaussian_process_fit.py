@@ -12,6 +12,7 @@ from statespace.models.gaussian_process_parameters import (
     units,
 )
 from statespace.models.parameters import Location
+from statespace.optimise import minimise
 
 _OP = "GaussianProcess.fit"
 # Numbers in the covariance matrices of which one evaluation takes care at a time.
@@ -176,9 +177,6 @@ class Problem:
           Dict from each name to a value ``[..., *shape]``, and whether each data set has converged,
           bool ``[...]``.
         """
-        # Pure NumPy, and needs nothing of what else is there.
-        from statespace.forecasting.optimise import minimise
-
         if starts.shape[-1] == 0:
             return self._shaped(starts[0]), np.ones(self.batch, bool)
         exact = self.dtype == tf.float64

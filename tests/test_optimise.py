@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from statespace.forecasting.optimise import minimise
+from statespace.optimise import minimise
 
 FREE = np.array([[-10.0] * 4, [10.0] * 4])
 
