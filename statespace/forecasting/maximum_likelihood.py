@@ -121,7 +121,7 @@ def best_candidates(problem, num_starts):
     points = qmc.Sobol(problem.size, scramble=False).random(MOST_CANDIDATES)
     count = len(problem.values)
     candidates = np.tile(low + (high - low) * points, (count, 1, 1))
-    guess = problem.model.start(problem.values, problem.units)
+    guess = problem.model.start(problem.values, problem.units, problem.features)
     if guess is not None:
         own = problem.parameterisation.vector(guess, problem.units).numpy()
         own = np.clip(own, *_limits(problem))[:, np.newaxis]

@@ -129,13 +129,12 @@ class ARIMA(Component):
             **self._offsets(own, entry),
         )
 
-    def own_start(self, values):
+    def own_start(self, values, features):
         """The mean of the differences, an autoregression by least squares, no moving average."""
-        if not (self.mean or self._lags["ar"] or self._lags["seasonal_ar"]):
-            return {}
+        process = values
         for lag in self._differences:
-            values = values[:, lag:] - values[:, :-lag]
-        mean, spread, standardised = standardise(values, self.mean)
+            process = process[:, lag:] - process[:, :-lag]
+        mean, spread, standardised = standardise(process, self.mean)
         # Those of the two factors, without those of their product.
         lags = sorted(
             {*self._lags["ar"], *(self.period * lag for lag in self._lags["seasonal_ar"])}
@@ -152,7 +151,7 @@ class ARIMA(Component):
                 part = [found.pop(period * lag, np.zeros((len(values), 1, 1))) for lag in own_lags]
                 part = made_stationary(np.stack(part, axis=1), own_lags)
                 own[f"{self.name}.{which}"] = part[..., 0, 0]
-        return own
+        return own, values
 
     def _process(self, own):
         """The transition and scale of w, and the scale of its start."""

@@ -75,12 +75,13 @@ class Model:
         """
         return units_by_power(self.parameters, scale)
 
-    def start(self, values, units) -> dict | None:
+    def start(self, values, units, features=None) -> dict | None:
         """A guess at the parameters, from which an optimiser tries to set out as well.
 
         Args:
           values: N series, [N, T, m], NaN where missing.
           units: of the parameters, as of ``units``.
+          features: [1 or N, T, K], or None if the model needs none.
 
         Returns:
           Dict from each parameter's name to values ``[N, *shape]``; None for no guess.
@@ -259,9 +260,18 @@ class Component(Model):
         """The units of its own parameters; as ``units``."""
         return units_by_power(self.own_parameters, scale)
 
-    def own_start(self, values) -> dict:
-        """What the data say at once of its own parameters: dict to values ``[N, *shape]``."""
-        return {}
+    def own_start(self, values, features) -> tuple[dict, np.ndarray]:
+        """What the data say at once of its own parameters.
+
+        Args:
+          values: N series, [N, T, m], less what regressions of the sum explain of them.
+          features: its own, [1 or N, T, K]; None if it needs none.
+
+        Returns:
+          Dict to values ``[N, *shape]``, of none or all of its parameters; and the series less what
+          it explains of them, if it is a regression.
+        """
+        return {}, values
 
     def distinguished(self) -> "Component":
         """This component, named so that it can stand beside others of its kind."""
@@ -280,9 +290,9 @@ class Component(Model):
         """The units where this component is the whole model."""
         return self._alone.units(scale, feature_scale)
 
-    def start(self, values, units):
+    def start(self, values, units, features=None):
         """A guess where this component is the whole model."""
-        return self._alone.start(values, units)
+        return self._alone.start(values, units, features)
 
     @property
     def _alone(self):

@@ -228,7 +228,7 @@ class DynamicFactor(Model):
             p.name: np.broadcast_to(own[p.name], (len(scale), *p.shape)) for p in self.parameters
         }
 
-    def start(self, values, units):
+    def start(self, values, units, features=None):
         """Starting values from the data: principal components, and least squares on their past."""
         mean, spread, standardised = standardise(values, self.mean)
         factors, loadings = _principal_components(standardised, self.num_factors)

@@ -8,6 +8,8 @@ from statespace.models.stationary import block_companion
 
 _NEGLIGIBLE = 1e-8  # variance, of standardised series
 _LARGEST_ROOT = 0.98  # of a starting value
+_LAGS = (1, 2)  # of the errors of a regression
+_ITERATIONS = 4
 
 
 def standardise(values, centred):
@@ -81,3 +83,46 @@ def _delayed(series, lag):
     """What [N, T, m] was a number of steps before; not known of the first steps."""
     before = np.full_like(series[:, :lag], np.nan)
     return np.concatenate([before, series[:, :-lag]], axis=1)
+
+
+def regress_on_features(values, features):
+    """Coefficients [N, K] of regressions of single series with autoregressive errors.
+
+    The errors' autoregression, and the regression of what it leaves of series and features, are
+    estimated in turn. That starts from the coefficients of least squares, which trends mislead,
+    and once more from zero; what leaves less is taken.
+
+    Args:
+      values: [N, T, 1], NaN where missing.
+      features: [1 or N, T, K].
+
+    References:
+      Cochrane, D. and Orcutt, G. H. (1949). Application of least squares regression to
+      relationships containing auto-correlated error terms. Journal of the American Statistical
+      Association 44(245), 32-61.
+    """
+    size = np.abs(features).max(axis=1, keepdims=True)
+    size = np.where(size > 0, size, 1.0)
+    x = np.broadcast_to(features / size, (*values.shape[:2], features.shape[2]))
+    best, least = np.zeros((len(values), x.shape[2], 1)), np.full(len(values), np.inf)
+    for coefficients in (best, _least_squares(x, values)[0]):
+        for _ in range(_ITERATIONS):
+            _, _, errors = standardise(values - x @ coefficients, False)
+            phi, _, _ = regress_on_past(errors, _LAGS)
+            left = (
+                y - sum(phi[:, i] * _delayed(y, lag) for i, lag in enumerate(_LAGS))
+                for y in (x, values)
+            )
+            coefficients, squares = _least_squares(*left)
+        better = squares < least
+        best = np.where(better[:, np.newaxis, np.newaxis], coefficients, best)
+        least = np.where(better, squares, least)
+    return (best / np.swapaxes(size, 1, 2))[..., 0]
+
+
+def _least_squares(x, y):
+    """Coefficients [N, K, 1] of y [N, T, 1] on x [N, T, K], and the sum of squares that is left."""
+    used = ~(np.isnan(x).any(axis=2) | np.isnan(y[..., 0]))[..., np.newaxis]
+    x, y = np.where(used, x, 0.0), np.where(used, y, 0.0)
+    coefficients = least_squares(x, y, ridge=_NEGLIGIBLE).numpy()
+    return coefficients, ((y - x @ coefficients) ** 2).sum(axis=(1, 2))

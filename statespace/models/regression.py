@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from statespace.models.base import Component, units_by_power
 from statespace.models.block import Block, per_step
+from statespace.models.guesses import regress_on_features
 from statespace.models.parameters import Parameter, Scale
 
 
@@ -25,6 +26,15 @@ class _OnFeatures(Component):
         """A coefficient is in units of the data per unit of its feature."""
         units = units_by_power(self.own_parameters, scale)
         return {name: unit / feature_scale for name, unit in units.items()}
+
+    def own_start(self, values, features):
+        """Constant coefficients, with autoregressive errors."""
+        coefficients = regress_on_features(values, features)
+        return self._guess(coefficients), values - features @ coefficients[..., np.newaxis]
+
+    def _guess(self, coefficients):
+        """Values of its parameters, given constant coefficients [N, K]."""
+        return {}
 
     def _arguments(self):
         name = "" if self.name == self._default_name else f", name={self.name!r}"
@@ -89,6 +99,9 @@ class Regression(_OnFeatures):
             observation_matrix=np.zeros((1, 0)),
             observation_offset=tf.reduce_sum(steps.features * coefficients, -1, keepdims=True),
         )
+
+    def _guess(self, coefficients):
+        return {} if self.as_states else {f"{self.name}.coefficients": coefficients}
 
     def _arguments(self):
         return super()._arguments() + ("" if self.as_states else ", as_states=False")

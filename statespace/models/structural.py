@@ -91,15 +91,20 @@ class StructuralModel(Model):
             first = last
         return units
 
-    def start(self, values, units):
+    def start(self, values, units, features=None):
         """What the components can tell from the data, and the middle of where the others start."""
-        known = {}
+        known, parts, first = {}, [], 0
         for component in self._components:
-            known |= component.own_start(values)
+            last = first + component.num_features
+            parts.append((component, features[..., first:last] if last > first else None))
+            first = last
+        # What regressions explain is taken out before the others look at the data.
+        for component, own in sorted(parts, key=lambda part: part[1] is None):
+            guess, values = component.own_start(values, own)
+            known |= guess
         if not known:
             return None
-        count = len(values)
-        guess = {}
+        count, guess = len(values), {}
         for parameter in self.parameters:
             middle = tf.fill(parameter.shape, tf.constant(sum(parameter.start) / 2, tf.float64))
             value = units[parameter.name] * parameter.bijector.forward(middle)

@@ -190,7 +190,7 @@ class VectorAutoregressive(Model):
             own["autoregression.scale"] = scale[:, self._scale.places[0]]
         return own
 
-    def start(self, values, units):
+    def start(self, values, units, features=None):
         """Starting values from the data: least squares on the series' past."""
         mean, spread, standardised = standardise(values, self.mean)
         lags = range(1, self._phi.dims[0] + 1)

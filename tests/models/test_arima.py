@@ -298,7 +298,7 @@ def test_too_few_values_for_the_differences():
 def test_a_guess_at_the_autoregression_is_least_squares():
     """Of a lag that both factors have the first has the coefficient."""
     y = series(num_missing=3)[np.newaxis]
-    guess = ARIMA(((2,), 0, 0), (1, 0, 0, 2)).own_start(y)
+    guess, _ = ARIMA(((2,), 0, 0), (1, 0, 0, 2)).own_start(y, None)
     past, now = y[0, :-2, 0], y[0, 2:, 0]
     seen = ~np.isnan(past + now)
     slope = past[seen] @ now[seen] / (past[seen] @ past[seen])
