@@ -80,7 +80,7 @@ def observed_covariance(kernel, x, noise_variance):
 def condition(matrix, residual, *, on_failure="raise") -> Conditioned:
     """Factorises the covariance of the observations.
 
-        log p(y) = -1/2 |z|^2 - sum_i log L_ii - n/2 log 2 pi
+        log p(y) = -1/2 z' z - sum_i log L_ii - n/2 log 2 pi
 
     Differentiable twice in both arguments.
 
