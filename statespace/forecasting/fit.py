@@ -59,7 +59,8 @@ def fit(
       share: names of parameters that are to have one value for all series.
       priors: for "map", "hmc" and "vi": dict from names to TFP distributions over values in the
         data's units; parameters without one have the model's weak priors.
-      num_starts: how many starting values the optimiser is run from, 1 to 32.
+      num_starts: how many starting values the optimiser is run from, 1 to 32; with several, once
+        more for models that can guess at their parameters from the data.
       verbose: 0 is silent; 1 shows a progress bar on anything over two seconds. Interrupted
         (control-C), the optimiser stops where it is, and the result says that it did not converge.
       seed: of the draws of "hmc" and "vi".

@@ -65,8 +65,9 @@ def maximise(problem, num_starts, share, bar) -> Estimates:
     starts, usable = best_candidates(problem, num_starts)
     if not usable.all():
         return of_usable(usable, problem, lambda part: maximise(part, num_starts, share, bar))
-    found = _run(problem, starts.reshape(-1, problem.size), np.repeat(series, num_starts), bar)
-    best = np.argmin(found.value.reshape(-1, num_starts), axis=1) + series * num_starts
+    count = starts.shape[1]
+    found = _run(problem, starts.reshape(-1, problem.size), np.repeat(series, count), bar)
+    best = np.argmin(found.value.reshape(-1, count), axis=1) + series * count
     free, gradient = found.x[best], found.gradient[best]
     if share:
         free, gradient = _together(problem, free, share, bar)
@@ -110,10 +111,12 @@ def _limits(problem):
 def best_candidates(problem, num_starts):
     """The best of starting values spread evenly over the parameters' ranges.
 
-    A model that can guess at its parameters from the data adds that to them.
+    A model that can guess at its parameters from the data adds that to them. It takes the place of
+    none, if there are several: one more is returned.
 
     Returns:
-      Starting values [N, S, p], and whether a series' likelihood can be evaluated at any, [N].
+      Starting values [N, S, p], the best first, and whether a series' likelihood can be evaluated
+      at any, [N].
     """
     from scipy.stats import qmc
 
@@ -126,6 +129,7 @@ def best_candidates(problem, num_starts):
         own = problem.parameterisation.vector(guess, problem.units).numpy()
         own = np.clip(own, *_limits(problem))[:, np.newaxis]
         candidates = np.concatenate([own, candidates], axis=1)
+        num_starts += num_starts > 1
     heights = problem.log_likelihood(
         candidates.reshape(-1, problem.size), np.repeat(np.arange(count), candidates.shape[1])
     ).reshape(count, -1)
