@@ -111,14 +111,12 @@ class _State:
             if name not in ("low", "high"):
                 setattr(self, name, array[which])
 
-    def projected_gradient(self):
-        outward = ((self.x <= self.low) & (self.gradient > 0)) | (
-            (self.x >= self.high) & (self.gradient < 0)
-        )
-        return np.where(outward, 0.0, self.gradient)
+    def projected(self, x, gradient):
+        outward = ((x <= self.low) & (gradient > 0)) | ((x >= self.high) & (gradient < 0))
+        return np.where(outward, 0.0, gradient)
 
     def projected_size(self):
-        return np.abs(self.projected_gradient()).max(axis=1, initial=0.0)
+        return np.abs(self.projected(self.x, self.gradient)).max(axis=1, initial=0.0)
 
     def advance(self, trial, value, gradient, value_tolerance):
         """Takes the trial points that are low enough, and shortens the steps to the others."""
@@ -146,7 +144,7 @@ class _State:
             self.reach[again] = 1e-3
             self._redirect(again)
         if accepted.any():
-            self._remember(accepted, moved, gradient)
+            self._remember(accepted, trial, gradient)
             self.x[accepted] = trial[accepted]
             self.value[accepted] = value[accepted]
             self.gradient[accepted] = gradient[accepted]
@@ -160,8 +158,10 @@ class _State:
             self.stuck |= self.flat
             self._redirect(accepted)
 
-    def _remember(self, accepted, moved, gradient):
-        change = gradient - self.gradient
+    def _remember(self, accepted, trial, gradient):
+        moved = trial - self.x
+        # A slope out of the box says nothing of the curvature inside.
+        change = self.projected(trial, gradient) - self.projected(self.x, self.gradient)
         product = (moved * change).sum(axis=1)
         curved = product > 1e-10 * np.linalg.norm(moved, axis=1) * np.linalg.norm(change, axis=1)
         useful = accepted & curved
@@ -177,7 +177,7 @@ class _State:
 
     def _redirect(self, which):
         """New directions, and full steps along them."""
-        gradient = self.projected_gradient()[which]
+        gradient = self.projected(self.x, self.gradient)[which]
         steps, changes = self.steps[which], self.changes[which]
         rho = self.curvature[which]
         # The two loops of Nocedal and Wright; pairs that are not there have rho = 0.

@@ -98,12 +98,8 @@ def _search(problem: _Problem, num_scales):
     def objective(points, members):
         """Minus the log evidence, up to a constant, and its gradient."""
         items = members % len(x)
-        value, gradient = (
-            v.numpy() for v in slope(points, x[items], y[items], count[items], missing[items])
-        )
-        # A slope out of the box is none of the curvature inside, which L-BFGS learns from changes.
-        gradient[:, 1:][(points[:, 1:] <= 0) & (gradient[:, 1:] > 0)] = 0.0
-        return value, gradient
+        found = slope(points, x[items], y[items], count[items], missing[items])
+        return tuple(v.numpy() for v in found)
 
     largest = np.log1p(_LARGEST_WEIGHT**2 * count.max(initial=1.0))
     found = minimise(
