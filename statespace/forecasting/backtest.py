@@ -9,6 +9,7 @@ import numpy as np
 from statespace.forecasting import metrics
 from statespace.forecasting.errors import InputError, SkippedSeriesWarning
 from statespace.forecasting.layout import ArrayLayout
+from statespace.forecasting.parts import some_of
 from statespace.forecasting.steps import moved_behind
 
 _WHICH = "(y[j, i] is series i before origin j.)"
@@ -127,9 +128,8 @@ def forecast(result, number, lengths, past, features, times, horizon):
 
 def _at(known, rows, steps):
     """Features or times [1 or N, T, ...] of some series and steps; None where there are none."""
-    if known is None:
-        return None
-    return (known if len(known) == 1 else known[rows])[:, steps]
+    own = some_of(known, rows)
+    return None if own is None else own[:, steps]
 
 
 def seasonal_naive(past, origins, horizon, season):

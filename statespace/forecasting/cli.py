@@ -12,9 +12,9 @@ import warnings
 from pathlib import Path
 
 from statespace.forecasting.errors import InputError
+from statespace.forecasting.methods import METHODS
 
 _MAX_STEPS = 100_000
-METHODS = ("mle", "map", "em", "hmc", "vi")  # those of ``fit``, which needs TensorFlow to say so
 
 
 def main(arguments=None) -> int:
@@ -88,7 +88,7 @@ def _add_forecast(commands):
     )
     add(
         "--method",
-        choices=METHODS,
+        choices=tuple(METHODS),
         default="mle",
         help="maximum likelihood (mle), the same by expectation-maximisation (em), maximum "
         "posterior density with weak priors (map), or draws from the posterior over which "

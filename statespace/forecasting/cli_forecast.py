@@ -8,6 +8,7 @@ import numpy as np
 from statespace.forecasting.data_file import read_data
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.frequency import describe
+from statespace.forecasting.methods import METHODS
 
 _PRINTED_ROWS = 24  # of a forecast that also goes to a file
 
@@ -41,7 +42,6 @@ def run(options, import_tensorflow):
     y = _logarithm(data) if options.log else data.y
     import_tensorflow()
     from statespace.forecasting.expression import parse_model
-    from statespace.forecasting.summary import METHODS
 
     model = parse_model(options.model)
     _check_number_of_features(model, options)

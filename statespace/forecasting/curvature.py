@@ -86,7 +86,8 @@ def covariances(problem, free, information, share=()) -> np.ndarray:
     """
     common = np.isin(problem.parameterisation.each("name"), list(share))
     covariance = _joint(information, common) if common.any() else _inverse(information)
-    slopes = _slopes(problem, free)
+    _, slopes = values_and_slopes(problem.parameterisation, tf.constant(free), problem.units)
+    slopes = slopes.numpy()
     covariance = slopes @ covariance @ np.swapaxes(slopes, 1, 2)
     return np.where(_both_inside(problem, free), covariance, np.nan)
 
@@ -123,10 +124,9 @@ def _joint(information, common):
     return result
 
 
-def _slopes(problem, free):
-    """d value / d free coordinate, [N, p, p]."""
-    free = tf.constant(free)
+def values_and_slopes(parameterisation, free, units):
+    """Values at free coordinates [N, p], in their order, and d value / d coordinate [N, p, p]."""
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(free)
-        values = problem.parameterisation.flat(problem.parameterisation.values(free, problem.units))
-    return tape.batch_jacobian(values, free, experimental_use_pfor=False).numpy()
+        values = parameterisation.flat(parameterisation.values(free, units))
+    return values, tape.batch_jacobian(values, free, experimental_use_pfor=False)

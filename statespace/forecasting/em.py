@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from statespace.forecasting.curvature import values_and_slopes
 from statespace.forecasting.em_coefficients import find_coefficients
 from statespace.forecasting.em_factors import find_factors
 from statespace.forecasting.em_probe import MEANS, NOISES, as_params, probe, refuse
@@ -194,10 +195,7 @@ def _coordinates(parameters, fixed):
     size = parameterisation.size
 
     def values_of(free, units):
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(free)
-            values = parameterisation.flat(parameterisation.values(free, units))
-        return values, tape.batch_jacobian(values, free)
+        return values_and_slopes(parameterisation, free, units)
 
     def free_of(values, units):
         return parameterisation.vector(as_params(parameterisation, values), units)

@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.forecasting.em_probe import MEANS, NOISES, as_params, refuse, with_axes
+from statespace.forecasting.likelihood import signature, signature_of_known
+from statespace.forecasting.parts import NUMBERS_AT_ONCE, some_of
 from statespace.kalman.smoother import kalman_smoother
 from statespace.ssm import PARAMETERS, LinearGaussianSSM
 
-_NUMBERS_AT_ONCE = 2**26  # in the moments of one call: 512 MB
 _ROUNDING = 1e-9  # relative size of a singular value that is zero
 _SINGULAR = 1e-12  # share of a curvature's largest eigenvalue
 
@@ -85,7 +86,7 @@ class Coefficients:
     def information(self, problem, values, members) -> np.ndarray:
         """K at values [A, p] for the series with given numbers: [A, q, q]."""
         states = len(problem.model.state_names) * (self.lags + 1)
-        at_once = max(1, _NUMBERS_AT_ONCE // (4 * problem.values.shape[1] * (states + 1) ** 2))
+        at_once = max(1, NUMBERS_AT_ONCE // (4 * problem.values.shape[1] * (states + 1) ** 2))
         parts = [
             self._information(problem, values[part], members[part])
             for part in (slice(i, i + at_once) for i in range(0, len(members), at_once))
@@ -222,8 +223,7 @@ def _carried(problem, probe, slopes, places):
 
 def _of(equation, members):
     """An equation of the series with given numbers."""
-    slopes = equation.slopes
-    return equation._replace(slopes=slopes if len(slopes) == 1 else slopes[members])
+    return equation._replace(slopes=some_of(equation.slopes, members))
 
 
 def _curvature(equation, scale, moments, observed=None):
@@ -286,17 +286,12 @@ def _smoother(model, timed, lags):
         scales = ssm.transition_scale, ssm.observation_scale, start
         return smoothed.smoothed_mean, smoothed.smoothed_covariance, *scales
 
-    def signature(*shape):
-        return tf.TensorSpec(shape, tf.float64)
-
-    known = {"features": signature(None, None, model.num_features)} if model.num_features else {}
-    known |= {"times": signature(None, None)} if timed else {}
     return tf.function(
         expectation,
         input_signature=[
             {p.name: signature(None, *p.shape) for p in model.parameters},
             signature(None, None, model.num_observed),
-            known,
+            signature_of_known(model, timed),
         ],
         autograph=False,
     )

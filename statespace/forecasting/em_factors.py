@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from statespace.forecasting.em_probe import MEANS, NOISES, each_place, matrices_at, refuse
+from statespace.forecasting.em_probe import MEANS, NOISES, matrices_at, refuse
 from statespace.models.parameters import LowerTriangle
 
 _ROUNDING = 1e-9  # relative difference of columns that are equal
@@ -65,7 +65,7 @@ def find_factors(problem, probe, first, last) -> tuple[Factors, ...]:
     found = []
     observed = ~np.isnan(problem.values)
     noise = ~probe.moves(MEANS)
-    for parameter, places in each_place(problem.parameterisation):
+    for parameter, places in problem.parameterisation.places():
         own = np.arange(problem.size)[places][noise[places]]
         size = parameter.dims[0] if isinstance(parameter, LowerTriangle) else 1
         if size * (size + 1) // 2 != len(own):
@@ -81,7 +81,7 @@ def find_factors(problem, probe, first, last) -> tuple[Factors, ...]:
             ):
                 refuse(problem, own, "{it} does more than multiply noise")
             counts[:, number] = len(transition) * (last - first) + len(start or ())
-            for block in observation:
+            for block in observation or ():
                 rows = (probe.matrices["observation_scale"][..., block] != 0).any(axis=(0, 1, 3))
                 counts[:, number] += observed[..., rows].any(axis=2).sum(axis=1)
         found.append(Factors(places, size, np.maximum(counts, 1.0)))

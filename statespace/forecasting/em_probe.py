@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.forecasting.errors import InputError
+from statespace.forecasting.parts import some_of
 from statespace.ssm import PARAMETERS
 
 _ROUNDING = 1e-9  # relative difference of slopes that are equal
@@ -68,13 +69,11 @@ def matrices_at(problem, points) -> dict:
     """The model's matrices at points [R, N, p]: dict from name to [R, N, T, rows(, columns)]."""
     count, series = points.shape[:2]
 
-    def repeated(x):
-        return x if x is None or len(x) == 1 else np.tile(x, (count, *(1,) * (x.ndim - 1)))
-
+    every = np.tile(np.arange(series), count)
     params = as_params(problem.parameterisation, points.reshape(count * series, -1))
-    params |= {name: np.tile(x, (count, *(1,) * (x.ndim - 1))) for name, x in problem.fixed.items()}
+    params |= {name: x[every] for name, x in problem.fixed.items()}
     ssm = problem.model.build(
-        params, features=repeated(problem.features), times=repeated(problem.times)
+        params, features=some_of(problem.features, every), times=some_of(problem.times, every)
     )
     matrices = {}
     for spec in PARAMETERS:
@@ -95,16 +94,8 @@ def as_params(parameterisation, flat) -> dict:
     reshape = tf.reshape if tf.is_tensor(flat) else np.reshape
     return {
         parameter.name: reshape(flat[:, places], (-1, *parameter.shape))
-        for parameter, places in each_place(parameterisation)
+        for parameter, places in parameterisation.places()
     }
-
-
-def each_place(parameterisation):
-    """Pairs of each free parameter and where its coordinates are among all, a slice."""
-    first = 0
-    for parameter in parameterisation.free:
-        yield parameter, slice(first, first + parameter.size)
-        first += parameter.size
 
 
 def refuse(problem, coordinates, reason):
@@ -130,7 +121,7 @@ def _two_points(problem):
     shape = 2, len(problem.values)
     whole = {
         p.name: np.broadcast_to(values[p.name], (*shape, *p.shape))
-        for p, _ in each_place(problem.parameterisation)
+        for p, _ in problem.parameterisation.places()
     }
     return problem.parameterisation.flat(whole).numpy()
 
@@ -140,7 +131,7 @@ def _slopes(problem, values):
     count, size = values.shape
     units = [
         np.broadcast_to(problem.units[p.name], (count, *p.shape)).reshape(count, -1)
-        for p, _ in each_place(problem.parameterisation)
+        for p, _ in problem.parameterisation.places()
     ]
     steps = _STEP * np.concatenate(units, axis=1)
     moved = values + np.eye(size)[:, np.newaxis] * steps

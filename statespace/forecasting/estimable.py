@@ -7,7 +7,7 @@ _NUMBERS_AT_ONCE = 2**24  # in the matrices of the check, 128 MB
 _DEPENDENT = 1e-9  # share of a pattern that others leave, below which it is theirs
 
 
-def why_not_estimable(model, ssm, values, num_parameters) -> np.ndarray:
+def why_not_estimable(model, ssm, values, num_parameters) -> tuple[np.ndarray, np.ndarray]:
     """Says of each series why no model could be estimated from it.
 
     It may have too few values, all missing or constant, be on a path that the model follows without
@@ -20,7 +20,8 @@ def why_not_estimable(model, ssm, values, num_parameters) -> np.ndarray:
       num_parameters: number of free coordinates of each series.
 
     Returns:
-      N reasons in words, empty where there is none.
+      N reasons in words, empty where there is none; and the unit in which each variable of each
+      series is fitted, as of ``scale_for_fitting``, [N, m], one where there is a reason.
     """
     observed = ~np.isnan(values)
     reasons = np.full(len(values), "", object)
@@ -42,8 +43,9 @@ def why_not_estimable(model, ssm, values, num_parameters) -> np.ndarray:
                 note(_confounded(model, part_paths), first)
             note(_undetermined(model, part_paths, values[part], observed[part]), first)
     usable = (reasons == "")[:, np.newaxis, np.newaxis]
-    note(_too_far_from_one(scale_for_fitting(model, np.where(usable, values, 0.0))))
-    return reasons
+    scale = scale_for_fitting(model, np.where(usable, values, 0.0))
+    note(_too_far_from_one(scale))
+    return reasons, np.where((reasons == "")[:, np.newaxis], scale, 1.0)
 
 
 def noiseless_paths(ssm, num_steps) -> np.ndarray:

@@ -10,14 +10,14 @@ import numpy as np
 from statespace.forecasting.data import as_batch, as_features, as_times, feature_names
 from statespace.forecasting.em import expectation_maximisation
 from statespace.forecasting.errors import InputError, speak_of_skipped
-from statespace.forecasting.estimable import feature_scale, scale_for_fitting, why_not_estimable
+from statespace.forecasting.estimable import feature_scale, why_not_estimable
 from statespace.forecasting.likelihood import Problem
 from statespace.forecasting.maximum_likelihood import MOST_CANDIDATES, maximise
+from statespace.forecasting.methods import METHODS
 from statespace.forecasting.progress import progress_bar
 from statespace.forecasting.results import FitResult
 from statespace.models.parameters import Parameterisation
 
-METHODS = ("mle", "map", "em", "hmc", "vi")
 _WITH_PRIORS = ("map", "hmc", "vi")
 
 
@@ -140,13 +140,11 @@ def pose(model, values, layout, features=None, times=None, fix=None, share=()):
     fixed = _fixed_values(model, fix, layout, len(values))
     _check_length(model, parameterisation.size, values, layout)
     ssm = _at_start(model, parameterisation, fixed, features, times)
-    reasons = why_not_estimable(model, ssm, values, parameterisation.size)
+    reasons, scale = why_not_estimable(model, ssm, values, parameterisation.size)
     usable = reasons == ""
     if not usable.any() or (parameterisation.size == 0 and not usable.all()):
         first = int(np.argmin(usable))
         raise InputError(f"{layout.labels()[first]}: {reasons[first]}")
-    scale = scale_for_fitting(model, np.where(usable[:, np.newaxis, np.newaxis], values, 0.0))
-    scale[~usable] = 1.0
     units = model.units(scale, feature_scale(features, len(values)))
     for name in share:  # one value for all has one unit
         unit = np.exp(np.log(units[name][usable]).mean(axis=0, keepdims=True))

@@ -70,11 +70,8 @@ class FittedModel:
         """
         deviations = np.sqrt(np.diagonal(self._covariance(information), axis1=1, axis2=2))
         errors = {name: np.full_like(value, np.nan) for name, value in self._params.items()}
-        position = 0
-        for parameter in self.problem.parameterisation.free:
-            own = deviations[:, position : position + parameter.size]
-            errors[parameter.name] = own.reshape(errors[parameter.name].shape)
-            position += parameter.size
+        for parameter, places in self.problem.parameterisation.places():
+            errors[parameter.name] = deviations[:, places].reshape(errors[parameter.name].shape)
         return {name: self.layout.per_series(value) for name, value in errors.items()}
 
     @property

@@ -15,7 +15,7 @@ from statespace.forecasting.moments import (
     contributions,
     normal_quantile,
 )
-from statespace.forecasting.parts import models_of
+from statespace.forecasting.parts import models_of, some_of
 from statespace.ssm import LinearGaussianSSM
 
 
@@ -183,10 +183,6 @@ class Forecast:
         """The forecast of one series of several, as ``result[key]``."""
         number, layout = self.layout.selected(key)
         one = slice(number, number + 1)
-
-        def own(known):
-            return known if known is None or len(known) == 1 else known[one]
-
         return replace(
             self,
             result=self.result[key],
@@ -196,7 +192,7 @@ class Forecast:
             variances=self.variances[one],
             state_means=self.state_means[one],
             state_covariances=self.state_covariances[one],
-            known=tuple(map(own, self.known)),
+            known=tuple(some_of(x, one) for x in self.known),
         )
 
     @property

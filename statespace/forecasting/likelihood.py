@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from statespace.forecasting.parts import some_of
 from statespace.forecasting.steps import moved_behind, times_moved_behind
 from statespace.kalman.filter import log_likelihood
 from statespace.models.base import Model
@@ -56,18 +57,14 @@ class Problem:
         return np.count_nonzero(~np.isnan(self.values), axis=(1, 2))
 
     def selected(self, part):
-        """The problem of some of the series, by a slice."""
-
-        def of(x):
-            return x if x is None or len(x) == 1 < len(self.values) else x[part]
-
+        """The problem of some of the series, by a slice or an array of their numbers."""
         return replace(
             self,
             values=self.values[part],
             units={name: unit[part] for name, unit in self.units.items()},
             fixed={name: value[part] for name, value in self.fixed.items()},
-            features=of(self.features),
-            times=of(self.times),
+            features=some_of(self.features, part),
+            times=some_of(self.times, part),
         )
 
     def params(self, free) -> dict:
@@ -146,16 +143,13 @@ class Problem:
         )
 
     def _rows(self, free, series):
-        def rows(x):
-            return x if x is None or len(x) == 1 else x[series]
-
         count = len(self.values)
         units = {
             p.name: np.broadcast_to(self.units[p.name], (count, *p.shape))[series]
             for p in self.model.parameters
         }
         fixed = {name: value[series] for name, value in self.fixed.items()}
-        data, features, times = map(rows, self._from_first_value)
+        data, features, times = (some_of(x, series) for x in self._from_first_value)
         known = {"features": features, "times": times}
         known = {name: value for name, value in known.items() if value is not None}
         return tf.nest.map_structure(
@@ -192,22 +186,27 @@ def _compiled(model, fixed, timed, priors, jacobian, what):
     def per_step(*arguments):
         return (evaluate(*arguments, per_step=True),)
 
-    def signature(shape=(), leading=(None,)):
-        return tf.TensorSpec([*leading, *shape], tf.float64)
-
     shapes = {p.name: p.shape for p in model.parameters}
-    steps = (None, None)
-    known = {"features": signature([model.num_features], steps)} if model.num_features else {}
-    known |= {"times": signature([], steps)} if timed else {}
     functions = {"value": value, "value_and_gradient": value_and_gradient, "per_step": per_step}
     return tf.function(
         functions[what],
         input_signature=[
-            signature([parameterisation.size]),
-            signature([model.num_observed], steps),
-            {p.name: signature(p.shape) for p in model.parameters},
-            {name: signature(shapes[name]) for name in sorted(fixed)},
-            known,
+            signature(None, parameterisation.size),
+            signature(None, None, model.num_observed),
+            {p.name: signature(None, *p.shape) for p in model.parameters},
+            {name: signature(None, *shapes[name]) for name in sorted(fixed)},
+            signature_of_known(model, timed),
         ],
         autograph=False,
     )
+
+
+def signature(*shape):
+    """What a traced function takes for an array of this shape, None for sizes that vary."""
+    return tf.TensorSpec(shape, tf.float64)
+
+
+def signature_of_known(model, timed):
+    """What it takes for what ``model.build`` is to know of the steps: features and times."""
+    known = {"features": signature(None, None, model.num_features)} if model.num_features else {}
+    return known | ({"times": signature(None, None)} if timed else {})

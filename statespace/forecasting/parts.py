@@ -8,6 +8,11 @@ NUMBERS_AT_ONCE = 2**26  # in the moments of one call: 512 MB
 _MOMENTS = 4  # matrices that a filter and smoother hold of each step
 
 
+def some_of(known, part):
+    """Features or times [1 or N, ...] of some of N series; one for all, and None, stay so."""
+    return known if known is None or len(known) == 1 else known[part]
+
+
 def in_parts(function, ssm, values):
     """Applies a function of models and data to some series at a time.
 

@@ -3,16 +3,10 @@
 import numpy as np
 
 from statespace.forecasting.curvature import within_limits
+from statespace.forecasting.methods import METHODS
 from statespace.models.regression import Regression
 
 _MOST_SERIES = 20  # shown for a batch; the rest are counted
-METHODS = {
-    "mle": "maximum likelihood",
-    "map": "maximum posterior density",
-    "em": "maximum likelihood by EM",
-    "hmc": "posterior by Hamiltonian Monte Carlo",
-    "vi": "posterior by a variational Gaussian",
-}
 
 
 def summary(result) -> str:

@@ -364,11 +364,16 @@ class Parameterisation:
                 )
         return total
 
+    def places(self):
+        """Pairs of each free parameter and where its coordinates are among all, a slice."""
+        first = 0
+        for parameter in self.free:
+            yield parameter, slice(first, first + parameter.size)
+            first += parameter.size
+
     def _coordinates(self, free):
         """Pairs of each parameter and its part of ``[..., p]``, in its shape ``[..., *shape]``."""
-        position = 0
-        for parameter in self.free:
-            own = free[..., position : position + parameter.size]
-            position += parameter.size
+        for parameter, places in self.places():
             event = tf.constant(parameter.shape, tf.int32)
-            yield parameter, tf.reshape(own, tf.concat([tf.shape(free)[:-1], event], axis=0))
+            shape = tf.concat([tf.shape(free)[:-1], event], axis=0)
+            yield parameter, tf.reshape(free[..., places], shape)

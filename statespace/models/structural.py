@@ -96,7 +96,10 @@ class StructuralModel(Model):
         known, parts, first = {}, [], 0
         for component in self._components:
             last = first + component.num_features
-            parts.append((component, features[..., first:last] if last > first else None))
+            own = None
+            if features is not None and last > first:
+                own = features[..., first:last]
+            parts.append((component, own))
             first = last
         # What regressions explain is taken out before the others look at the data.
         for component, own in sorted(parts, key=lambda part: part[1] is None):
