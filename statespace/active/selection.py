@@ -8,6 +8,7 @@ import tensorflow as tf
 from statespace.active.criteria import information_gain, observe, variance, variance_reduction
 from statespace.active.posteriors import covariance_roots, observation_variance
 from statespace.linalg_ops.arguments import check_choice, positive_int, to_matrices
+from statespace.models.arguments import check_broadcast
 
 _OP = "active.select"
 CRITERIA = {
@@ -156,13 +157,8 @@ def _take(values, index):
 def _noise(noise_variance, root):
     """``noise_variance`` for each candidate, ``[..., M]``."""
     noise_variance = tf.convert_to_tensor(noise_variance, root.dtype, name="noise_variance")
-    try:
-        tf.broadcast_static_shape(noise_variance.shape, root.shape[:-1])
-    except ValueError as error:
-        raise ValueError(
-            f"{_OP}: noise_variance has shape {noise_variance.shape}; it must broadcast against "
-            f"one value for each candidate, {root.shape[:-1]}."
-        ) from error
+    against = f"one value for each candidate, {root.shape[:-1]}"
+    check_broadcast(_OP, "noise_variance", noise_variance, root.shape[:-1], against)
     known = tf.get_static_value(noise_variance)
     if known is not None and not np.all(known > 0):
         index = [int(i) for i in np.argwhere(~(known > 0))[0]]

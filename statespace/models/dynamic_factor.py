@@ -12,7 +12,12 @@ from statespace.models.levels import level, level_parameters, level_start, level
 from statespace.models.parameters import LowerTriangle, Scale, StationaryCoefficients
 from statespace.models.stationary import block_companion, stationary_scale
 from statespace.models.stationary_matrices import StationaryMatrices
-from statespace.models.vector_autoregressive import ahead_names, checked_count
+from statespace.models.vector_autoregressive import (
+    ahead_names,
+    changed_options,
+    checked_count,
+    diagonal,
+)
 
 _SMALLEST_LOADING = 1e-2  # on the diagonal of a start, where it is positive
 _SMALLEST_ERROR = 1e-4  # variance of a start, of standardised series
@@ -166,8 +171,9 @@ class DynamicFactor(Model):
         """The square root of the covariance of the noise in the errors, ``[..., m, m]``."""
         if self.error_covariance == "unstructured":
             return self._scale.matrix(scales)
-        each = scales[..., tf.newaxis] if self.error_covariance == "scalar" else scales
-        return np.eye(self.num_observed) * each[..., tf.newaxis, :]
+        if self.error_covariance == "scalar":
+            return np.eye(self.num_observed) * scales[..., tf.newaxis, tf.newaxis]
+        return diagonal(scales)
 
     def _errors(self, coefficients, noise):
         """Transition, scale and scale of the start of the errors, and what the series see."""
@@ -273,17 +279,8 @@ class DynamicFactor(Model):
         return {self._scale_name: scale, "error.coefficients": coefficients}
 
     def __repr__(self):
-        options = {
-            "error_order": 0,
-            "error_covariance": "diagonal",
-            "joint_errors": False,
-            "num_features": 0,
-            "mean": True,
-        }
-        given = {name: getattr(self, name) for name in options}
-        changed = [f", {k}={v!r}" for k, v in given.items() if v != options[k]]
         numbers = f"{self.num_factors}, {self.factor_order}, {self.num_observed}"
-        return f"DynamicFactor({numbers}{''.join(changed)})"
+        return f"DynamicFactor({numbers}{changed_options(self)})"
 
 
 def _principal_components(series, count):

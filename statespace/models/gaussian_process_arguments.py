@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from statespace.models.arguments import check_broadcast, check_dtype, float_tensor, refuse_where
+
 _OP = "GaussianProcess"
 
 
@@ -25,18 +27,19 @@ def observations(x, y, error_variance) -> Observations:
         known, that is eagerly.
     """
     x, y = inputs("x", x), _tensor("y", y)
-    _check_dtype("y", y, x.dtype)
+    check_dtype(_OP, "y", y, x.dtype)
     if y.shape.rank < 1 or not x.shape[-2:-1].is_compatible_with(y.shape[-1:]):
         raise ValueError(
             f"{_OP}: x has shape {x.shape} and y {y.shape}; they must be [..., n, d] and [..., n] "
             "with the same n."
         )
     _check_broadcast("y", y, x)
-    _refuse_where("y", y, lambda value: ~np.isfinite(value), "leave the observation out")
+    refuse_where(_OP, "y", y, lambda value: ~np.isfinite(value), "leave the observation out")
     if error_variance is not None:
         error_variance = tf.convert_to_tensor(error_variance, x.dtype, name="error_variance")
         _check_broadcast("error_variance", error_variance, x)
-        _refuse_where(
+        refuse_where(
+            _OP,
             "error_variance",
             error_variance,
             lambda value: ~(np.isfinite(value) & (value >= 0)),
@@ -54,47 +57,23 @@ def inputs(name, x, like: tf.Tensor | None = None) -> tf.Tensor:
             "line have d = 1: x[..., np.newaxis]."
         )
     if like is not None:
-        _check_dtype(name, x, like.dtype)
+        check_dtype(_OP, name, x, like.dtype)
         if x.shape[-1] != like.shape[-1]:
             raise ValueError(
                 f"{_OP}: {name} has shape {x.shape}; it must be [..., n, d] with d = "
                 f"{like.shape[-1]}, as the data."
             )
-    _refuse_where(name, x, lambda value: ~np.isfinite(value), "leave the input out")
+    refuse_where(_OP, name, x, lambda value: ~np.isfinite(value), "leave the input out")
     return x
 
 
 def _tensor(name, value):
-    tensor = tf.convert_to_tensor(value, name=name)
-    if tensor.dtype not in (tf.float32, tf.float64):
-        raise ValueError(f"{_OP}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
+    tensor = float_tensor(_OP, name, value)
     if tensor.shape.rank is None:
         raise ValueError(f"{_OP}: {name} is a tensor of unknown rank; set its shape.")
     return tensor
 
 
-def _check_dtype(name, tensor, dtype):
-    if tensor.dtype != dtype:
-        raise ValueError(
-            f"{_OP}: {name} is {tensor.dtype.name} and x is {dtype.name}; they must be of one "
-            "dtype."
-        )
-
-
 def _check_broadcast(name, tensor, x):
-    try:
-        tf.broadcast_static_shape(tensor.shape, x.shape[:-1])
-    except ValueError as error:
-        raise ValueError(
-            f"{_OP}: {name} has shape {tensor.shape}; it must broadcast against [..., n], and x "
-            f"has shape {x.shape}."
-        ) from error
-
-
-def _refuse_where(name, tensor, is_wrong, advice):
-    if not isinstance(tensor, tf.__internal__.EagerTensor):
-        return
-    wrong = is_wrong(tensor.numpy())
-    if wrong.any():
-        index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(f"{_OP}: {name}{list(index)} is {tensor.numpy()[index]}; {advice}.")
+    against = f"[..., n], and x has shape {x.shape}"
+    check_broadcast(_OP, name, tensor, x.shape[:-1], against)

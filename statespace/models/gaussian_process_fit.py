@@ -11,7 +11,7 @@ from statespace.models.gaussian_process_parameters import (
     mean_at,
     units,
 )
-from statespace.models.parameters import Location
+from statespace.models.parameters import Location, Parameterisation
 from statespace.optimise import minimise
 
 _OP = "GaussianProcess.fit"
@@ -74,16 +74,9 @@ class Objectives:
 
 def values_at(parameters, points, units, fixed, dtype):
     """All parameters ``[A, *shape]`` at free coordinates ``[A, P]``; see :class:`Objectives`."""
-    result, start = {}, 0
-    for parameter in parameters:
-        if parameter.name in fixed:
-            result[parameter.name] = fixed[parameter.name]
-            continue
-        part = tf.reshape(points[:, start : start + parameter.size], [-1, *parameter.shape])
-        value = units[parameter.name] * parameter.bijector.forward(part)
-        result[parameter.name] = tf.cast(value, dtype)
-        start += parameter.size
-    return result
+    free = Parameterisation(parameters, fixed).values(points, units)
+    values = {name: tf.cast(value, dtype) for name, value in free.items()} | fixed
+    return {parameter.name: values[parameter.name] for parameter in parameters}
 
 
 class Problem:
@@ -110,7 +103,7 @@ class Problem:
             )
         fixed = [parameter for parameter in self.all if parameter.name in fix]
         fix = checked_values(fixed, fix, self.dtype)
-        self.free = [parameter for parameter in self.all if parameter.name not in fix]
+        self.parameterisation = Parameterisation(self.all, fix)
         errors = data.error_variance
         errors = tf.zeros(data.y.shape[-1:], self.dtype) if errors is None else errors
         batch = np.broadcast_shapes(
@@ -131,7 +124,7 @@ class Problem:
         )
         self.fixed = {p.name: self._rows(fix[p.name], p.shape) for p in fixed}
         features = model.features(self.data.x).numpy()
-        self.units = units(self.free, features, self.data.y.numpy())
+        self.units = units(self.parameterisation.free, features, self.data.y.numpy())
         self.at_once = max(1, _AT_ONCE // n**2)
 
     def _rows(self, value, event):
@@ -180,11 +173,10 @@ class Problem:
         if starts.shape[-1] == 0:
             return self._shaped(starts[0]), np.ones(self.batch, bool)
         exact = self.dtype == tf.float64
-        limits = [np.broadcast_to(np.reshape(p.limits, [2, 1]), [2, p.size]) for p in self.free]
         found = minimise(
             self.objective,
             starts.reshape(-1, starts.shape[-1]),
-            np.concatenate(limits, axis=1),
+            self.parameterisation.each("limits").T,
             gradient_tolerance=1e-6 if exact else 1e-2,
             value_tolerance=value_tolerance if exact else max(value_tolerance, 1e-6),
             max_iterations=max_iterations,
@@ -211,8 +203,7 @@ class Problem:
         """
         from scipy.stats import qmc
 
-        ranges = [np.broadcast_to(np.reshape(p.start, [2, 1]), [2, p.size]) for p in self.free]
-        low, high = np.concatenate([np.zeros([2, 0]), *ranges], axis=1)
+        low, high = self.parameterisation.each("start").reshape(-1, 2).T
         spread = np.full([1, len(low)], 0.5)
         if num_starts > 1 and len(low):
             halton = qmc.Halton(len(low), scramble=False)
@@ -220,13 +211,12 @@ class Problem:
             spread = np.concatenate([spread, halton.random(num_starts - 1)])
         starts = (low + spread * (high - low))[:, np.newaxis]
         starts = np.repeat(starts, self.count, axis=1)
-        end = np.cumsum([p.size for p in self.free])
-        for p, stop in zip(self.free, end, strict=True):
+        columns = np.zeros(len(low), bool)
+        for p, places in self.parameterisation.places():
+            columns[places] = isinstance(p, Location)
             if guesses and p.name in guesses:
                 free = p.bijector.inverse(guesses[p.name] / self.units[p.name])
-                starts[..., stop - p.size : stop] = np.reshape(free, [self.count, p.size])
-        of_mean = [isinstance(p, Location) for p in self.free]
-        columns = np.repeat(np.array(of_mean, bool), [p.size for p in self.free])
+                starts[..., places] = np.reshape(free, [self.count, p.size])
         if columns.any():
             starts[..., columns] = self._least_squares(np.where(columns, 0.0, starts[0]), columns)
         return starts

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from statespace.models.arguments import float_tensor, refuse_where
+
 _OP = "BayesianLinearRegression"
 
 
@@ -34,7 +36,7 @@ def observations(caller, x, y, weights=None, repetitions=None, like=None) -> Obs
       ValueError: shape, dtype or a value is wrong; names the argument and the first such place.
     """
     op = f"{_OP}.{caller}"
-    x, y = _tensor(op, "x", x), _tensor(op, "y", y)
+    x, y = float_tensor(op, "x", x), float_tensor(op, "y", y)
     if x.dtype != y.dtype:
         raise ValueError(
             f"{op}: x is {x.dtype.name} and y is {y.dtype.name}; they must be of one dtype."
@@ -82,7 +84,7 @@ def future_weights(weights, variance):
     """Weights of observations to come, broadcast against a variance ``[..., M]`` of each."""
     op = f"{_OP}.predict"
     weights = _broadcast(op, "weights", weights, variance)
-    _refuse_where(op, "weights", weights, tf.logical_not(weights > 0), "it must be positive")
+    refuse_where(op, "weights", weights, lambda value: ~(value > 0), "it must be positive")
     return weights
 
 
@@ -94,19 +96,12 @@ def seed_pair(seed):
     return tf.constant([0, int(pair)] if pair.ndim == 0 else pair, tf.int64)
 
 
-def _tensor(op, name, value):
-    tensor = tf.convert_to_tensor(value, name=name)
-    if tensor.dtype not in (tf.float32, tf.float64):
-        raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
-    return tensor
-
-
 def _not_negative(op, name, value, like):
     if value is None:
         return None
     value = _broadcast(op, name, value, like)
     _check_finite(op, name, value)
-    _refuse_where(op, name, value, value < 0, "it must not be negative")
+    refuse_where(op, name, value, lambda value: value < 0, "it must not be negative")
     return value
 
 
@@ -121,13 +116,5 @@ def _broadcast(op, name, value, like):
 
 
 def _check_finite(op, name, value):
-    wrong = tf.logical_not(tf.math.is_finite(value))
-    _refuse_where(
-        op, name, value, wrong, "leave the observation out, or give it weight 0 and a value"
-    )
-
-
-def _refuse_where(op, name, value, wrong, advice):
-    if np.any(wrong):
-        index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(f"{op}: {name}{list(index)} is {value.numpy()[index]}; {advice}.")
+    advice = "leave the observation out, or give it weight 0 and a value"
+    refuse_where(op, name, value, lambda value: ~np.isfinite(value), advice)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops.lq import dependent_rows
+from statespace.models.arguments import check_broadcast
 from statespace.models.linear_gaussian_regression import WeightPosterior
 from statespace.models.regression_arguments import Observations
 from statespace.models.regression_array import CentredData
@@ -69,13 +70,8 @@ def refuse_dependent(factor, flat, num_rows):
 def for_each_weight(name, value, data):
     """The value ``[..., D]`` for each weight of each data set."""
     like = tf.zeros_like(data.x_mean)
-    try:
-        tf.broadcast_static_shape(value.shape, like.shape)
-    except ValueError as error:
-        raise ValueError(
-            f"{_OP}: {name} has shape {value.shape}; it must broadcast against one value for each "
-            f"feature, {like.shape}."
-        ) from error
+    against = f"one value for each feature, {like.shape}"
+    check_broadcast(_OP, name, value, like.shape, against)
     return value + like
 
 

@@ -1,5 +1,6 @@
 """Vector autoregressions: several series, each explained by the past of all."""
 
+import inspect
 import numbers
 
 import numpy as np
@@ -141,7 +142,7 @@ class VectorAutoregressive(Model):
         """The block companion form."""
         m, n = self.num_observed, len(self.state_names)
         transition, scale = self._transition(params), self._innovations(params)
-        noise = _diagonal(params["measurement.scale"]) if self.measurement_error else None
+        noise = diagonal(params["measurement.scale"]) if self.measurement_error else None
         carried = start = None
         if self.num_features and self.effect == "dynamic":
             carried = tf.matmul(effects(params, steps), transition[..., :m], transpose_b=True)
@@ -176,7 +177,7 @@ class VectorAutoregressive(Model):
             q = self._theta.dims[0]
             rows = tf.reshape(theta, tf.concat([tf.shape(theta)[:-3], [q * m, m]], axis=0))
             response += np.eye(n, q * m, k=-m) @ rows
-        return response @ (self._scale.matrix(scale) if self.correlated else _diagonal(scale))
+        return response @ (self._scale.matrix(scale) if self.correlated else diagonal(scale))
 
     def units(self, scale, feature_scale):
         """Each coefficient in units of one series for one of another, the rest in their own."""
@@ -211,24 +212,21 @@ class VectorAutoregressive(Model):
         }
 
     def __repr__(self):
-        options = {
-            "moving_average": 0,
-            "num_features": 0,
-            "effect": "static",
-            "mean": True,
-            "correlated": True,
-            "measurement_error": False,
-            "stationary": True,
-        }
-        given = {name: getattr(self, name) for name in options}
-        changed = [f", {k}={v!r}" for k, v in given.items() if v != options[k]]
-        return f"VectorAutoregressive({self.order}, {self.num_observed}{''.join(changed)})"
+        return f"VectorAutoregressive({self.order}, {self.num_observed}{changed_options(self)})"
 
 
 def ahead_names(names, order) -> tuple[str, ...]:
     """Names of the states of ``block_companion``."""
     ahead = [f"{name}_ahead_{j}" for j in range(1, order) for name in names]
     return (*names, *ahead)
+
+
+def changed_options(model) -> str:
+    """The keyword arguments of a model that are not at their defaults, each after a comma."""
+    options = inspect.signature(type(model)).parameters.values()
+    options = [p for p in options if p.kind is p.KEYWORD_ONLY]
+    changed = [p.name for p in options if getattr(model, p.name) != p.default]
+    return "".join(f", {name}={getattr(model, name)!r}" for name in changed)
 
 
 def checked_count(owner, argument, value, least):
@@ -261,5 +259,6 @@ def _matrices(kind, name, order, m):
     return kind(name, dims=(len(order), m, m), places=places)
 
 
-def _diagonal(scales):
+def diagonal(scales):
+    """Matrices ``[..., m, m]`` with scales ``[..., m]``, and zeros."""
     return np.eye(scales.shape[-1]) * scales[..., tf.newaxis, :]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from statespace.linalg_ops import gemm
 from statespace.linalg_ops.arguments import broadcast_batches, to_matrices, with_rank
+from statespace.models.arguments import check_dtype
 
 OP = "linear_gaussian_regression"
 
@@ -80,10 +81,7 @@ def _like(name, value, dtype):
     if isinstance(value, (int, float)):
         return tf.constant(value, dtype)
     value = tf.convert_to_tensor(value, name=name)
-    if value.dtype != dtype:
-        raise ValueError(
-            f"{OP}: {name} is {value.dtype.name} and x is {dtype.name}; they must be of one dtype."
-        )
+    check_dtype(OP, name, value, dtype)
     return value
 
 

@@ -1,0 +1,50 @@
+"""Checks of what models are given, with messages that name the argument and the first place."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def float_tensor(op, name, value) -> tf.Tensor:
+    """The value as a tensor, which must be float32 or float64."""
+    tensor = tf.convert_to_tensor(value, name=name)
+    if tensor.dtype not in (tf.float32, tf.float64):
+        raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
+    return tensor
+
+
+def check_dtype(op, name, tensor, dtype):
+    """Raises ValueError where a tensor is not of the dtype of x."""
+    if tensor.dtype != dtype:
+        raise ValueError(
+            f"{op}: {name} is {tensor.dtype.name} and x is {dtype.name}; they must be of one dtype."
+        )
+
+
+def check_broadcast(op, name, tensor, shape, against):
+    """Raises ValueError where a tensor does not broadcast against a shape.
+
+    Args:
+      against: what the message calls that shape.
+    """
+    try:
+        tf.broadcast_static_shape(tensor.shape, shape)
+    except ValueError as error:
+        raise ValueError(
+            f"{op}: {name} has shape {tensor.shape}; it must broadcast against {against}."
+        ) from error
+
+
+def refuse_where(op, name, tensor, is_wrong, advice):
+    """Raises ValueError where a tensor whose values are known, that is eagerly, has a wrong one.
+
+    Args:
+      is_wrong: function from an array to bools of its shape.
+      advice: what the message says to do.
+    """
+    if not isinstance(tensor, tf.__internal__.EagerTensor):
+        return
+    value = tensor.numpy()
+    wrong = is_wrong(value)
+    if wrong.any():
+        index = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(f"{op}: {name}{list(index)} is {value[index]}; {advice}.")
