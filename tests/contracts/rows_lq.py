@@ -1,6 +1,7 @@
 """Rows of the operator table: LQ factorisation and what is computed from it."""
 
 import numpy as np
+import tensorflow as tf
 from contracts.table import Operator, general, with_nan
 
 from statespace import linalg_ops
@@ -45,25 +46,30 @@ def _lq_l(m, n):
     )
 
 
-def _least_squares(m, n, ridge=0.0):
+def _least_squares(m, n, ridge=0.0, weighted=False, minimum_norm=False):
+    weights = np.linspace(0.5, 2.0, m) if weighted else np.ones(m)
+
     def apply(a, b):
-        return linalg_ops.least_squares(a, b, ridge=ridge)
+        given = tf.constant(weights, a.dtype) if weighted else None
+        return linalg_ops.least_squares(a, b, weights=given, ridge=ridge, minimum_norm=minimum_norm)
 
     def make(rng, batch, dtype):
         return [general(rng, batch, m, n, dtype), rng.normal(size=(*batch, m, 2)).astype(dtype)]
 
     def oracle(a, b):
+        a, b = (np.sqrt(weights)[:, np.newaxis] * x for x in (a, b))
         if ridge == 0.0:
             return np.linalg.lstsq(a, b, rcond=None)[0]
         return np.linalg.solve(a.T @ a + ridge * np.eye(n), a.T @ b)
 
     def spoil(a):
-        return np.ones_like(a) if ridge == 0.0 else with_nan(a)
+        return with_nan(a) if ridge or minimum_norm else np.ones_like(a)
 
-    name = f"least-squares-{m}x{n}{'-ridge' if ridge else ''}"
-    return Operator(
-        name, apply, make, oracle, spoil, ((m, n), (m, 2)), representative=(m, n) == (5, 3)
-    )
+    options = {"ridge": ridge, "weights": weighted, "minimum-norm": minimum_norm}
+    name = "-".join([f"least-squares-{m}x{n}", *(key for key, value in options.items() if value)])
+    # The plain form stands for all.
+    first = (m, n) == (5, 3) and not any(options.values())
+    return Operator(name, apply, make, oracle, spoil, ((m, n), (m, 2)), representative=first)
 
 
 OPERATORS = (
@@ -81,4 +87,6 @@ OPERATORS = (
     _least_squares(5, 3),
     _least_squares(3, 5),
     _least_squares(5, 3, ridge=0.5),
+    _least_squares(5, 3, weighted=True),
+    _least_squares(3, 5, minimum_norm=True),
 )
