@@ -25,7 +25,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick bench-paper \
+.PHONY: demo test test-slow test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick bench-paper \
   docs lint wheel clean
 .NOTPARALLEL:
 
@@ -34,6 +34,10 @@ demo: $(VENV)/with-forecast $(VENV)/bridge
 
 test: $(VENV)/with-dev $(VENV)/bridge
 	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+# What takes longer than a few seconds a test and is seldom the first to fail; about half an hour.
+test-slow: $(VENV)/with-dev $(VENV)/bridge
+	PYTHONSAFEPATH=1 $(BIN)/pytest $(PYTEST_ARGS) -m slow
 
 # Thousands of random calls of every op; about two hours on two cores.
 fuzz: $(VENV)/with-dev $(VENV)/bridge

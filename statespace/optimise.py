@@ -8,8 +8,6 @@ _MEMORY = 10  # pairs of steps and gradient changes
 _LONGEST_STEP = 3.0  # in any coordinate: a factor of twenty for a scale
 _SUFFICIENT = 1e-4  # share of the decrease that the slope promises (Armijo)
 _SMALLEST_FRACTION = 1e-9  # of a step, before the line search gives up
-_DIFFERENCE = float(np.cbrt(np.finfo(np.float64).eps))  # of coordinates of the order of one
-_LONGEST_POLISH = 0.1  # a longer Newton step is no correction of the last digits
 
 
 class Minimum(NamedTuple):
@@ -86,52 +84,6 @@ def minimise(
     if len(members):
         retire(np.ones(len(members), bool), np.zeros(len(members), bool))
     return final
-
-
-def polish(objective, minimum: Minimum, limits) -> Minimum:
-    """One Newton step from each minimum, where that makes the gradient smaller.
-
-    Values tell minima apart to half of the digits, gradients to all of them: where ``minimise``
-    ends, the other half is an accident of its way. The Hessian is of central differences of the
-    gradient, two calls of the objective for each coordinate that is free, not at a limit, in some
-    member.
-
-    Args:
-      objective, limits: as for ``minimise``; the coordinates are of the order of one.
-      minimum: what it returned. Members that have not converged are left as they are.
-    """
-    low, high = limits
-    members = np.flatnonzero(minimum.converged)
-    x, gradient = minimum.x[members], minimum.gradient[members]
-    rows, p = x.shape
-    free = (x > low) & (x < high)
-    hessian = np.broadcast_to(np.eye(p), (rows, p, p)).copy()
-    for i in np.flatnonzero(free.any(axis=0)):
-        ahead, behind = x.copy(), x.copy()
-        ahead[:, i] = np.minimum(x[:, i] + _DIFFERENCE, high[i])
-        behind[:, i] = np.maximum(x[:, i] - _DIFFERENCE, low[i])
-        slopes = objective(ahead, members)[1] - objective(behind, members)[1]
-        hessian[:, i] = slopes / (ahead - behind)[:, i, np.newaxis]
-    both = free[:, :, np.newaxis] & free[:, np.newaxis, :]
-    hessian = np.where(both, 0.5 * (hessian + np.swapaxes(hessian, 1, 2)), np.eye(p))
-    slope = np.where(free, gradient, 0.0)
-    # Where there is no minimum in all directions, the step is not one towards it.
-    proper = np.isfinite(hessian).all(axis=(1, 2))
-    hessian[~proper] = np.eye(p)
-    proper &= (np.linalg.eigvalsh(hessian) > 0).all(axis=1)
-    hessian[~proper] = np.eye(p)
-    step = -np.linalg.solve(hessian, slope[..., np.newaxis])[..., 0]
-    proper &= np.abs(step).max(axis=1, initial=0.0) <= _LONGEST_POLISH
-    trial = np.clip(x + np.where(proper[:, np.newaxis], step, 0.0), low, high)
-    value, new_gradient = objective(trial, members)
-    new_slope = np.where(free, new_gradient, 0.0)
-    with np.errstate(invalid="ignore"):
-        better = np.abs(new_slope).max(axis=1, initial=0.0) < np.abs(slope).max(axis=1, initial=0.0)
-    polished = Minimum(*(field.copy() for field in minimum))
-    where = members[better]
-    polished.x[where], polished.value[where] = trial[better], value[better]
-    polished.gradient[where] = new_gradient[better]
-    return polished
 
 
 class _State:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from statespace.optimise import minimise, polish
+from statespace.optimise import minimise
 
 FREE = np.array([[-10.0] * 4, [10.0] * 4])
 
@@ -116,32 +116,3 @@ def test_a_maximum_is_left_downhill(start):
 
     found = minimise(double_well, np.array([[start], [1e-3]]), np.array([[-9.0], [9.0]]))
     np.testing.assert_allclose(np.abs(found.x), 1.0, rtol=1e-5)
-
-
-def test_polishing_gives_the_digits_that_values_do_not_tell():
-    limits = np.array([[-10.0] * 4, [0.5, 10.0, 10.0, 10.0]])  # the first ends at its limit
-    start = np.clip(starts(), *limits)
-    found = minimise(rosenbrock, start, limits, gradient_tolerance=1e-6, value_tolerance=0.0)
-    assert found.converged.all()
-    found.converged[0] = False  # as if it had not: left as it is
-    polished = polish(rosenbrock, found, limits)
-    np.testing.assert_array_equal(polished.x[0], found.x[0])
-    assert np.all(np.abs(polished.gradient[1:, 1:]) < 1e-9)
-    assert np.max(np.abs(found.gradient[1:, 1:])) > 1e-7
-    again = polish(rosenbrock, polished, limits)
-    np.testing.assert_allclose(again.x, polished.x, rtol=1e-8)
-    np.testing.assert_array_equal(again.converged, found.converged)
-    values, gradients = rosenbrock(polished.x, None)
-    np.testing.assert_array_equal(polished.value, values)
-    np.testing.assert_array_equal(polished.gradient, gradients)
-
-
-def test_polishing_leaves_saddle_points_and_kinks():
-    def saddle(points, members):
-        x, y = points.T
-        return x**2 - y**2, np.stack([2 * x, -2 * y], axis=1)
-
-    found = minimise(saddle, np.array([[0.1, 0.0]]), np.array([[-1.0] * 2, [1.0] * 2]))
-    near = found._replace(x=np.array([[0.1, 0.1]]), gradient=np.array([[0.2, -0.2]]))
-    polished = polish(saddle, near, np.array([[-1.0] * 2, [1.0] * 2]))
-    np.testing.assert_array_equal(polished.x, near.x)

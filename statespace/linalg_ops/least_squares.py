@@ -93,7 +93,7 @@ def least_squares(
     """
     a, b = to_matrices("least_squares", a=a, b=b)
     check_choice("least_squares", "on_failure", on_failure, ON_FAILURE)
-    _check_rows(a, b)
+    b = _with_rows_of(a, "b", b, -2, "[..., m, k]")
     b = broadcasting("least_squares", "b", b, "a", a)
     if weights is not None:
         a, b = _weighted(a, b, weights)
@@ -131,16 +131,7 @@ def _weighted(a, b, weights):
             "of one dtype."
         )
     weights = with_rank("least_squares", "weights", weights, 1, "[..., m]")
-    known = a.shape.rank is not None and weights.shape.rank is not None
-    rows = (a.shape[-2], weights.shape[-1]) if known else (None, None)
-    if None in rows:
-        fits = tf.equal(tf.shape(a)[-2], tf.shape(weights)[-1])
-        weights = require(fits, "least_squares: weights must have one entry a row of a.", weights)
-    elif rows[0] != rows[1]:
-        raise ValueError(
-            f"least_squares: weights has shape {weights.shape}; it must be [..., m] with m = "
-            f"{rows[0]}, as a {a.shape} says."
-        )
+    weights = _with_rows_of(a, "weights", weights, -1, "[..., m]")
     weights = broadcasting("least_squares", "weights", weights[..., tf.newaxis], "a", a)
     positive, zero = weights > 0, tf.equal(weights, 0)
     root = tf.sqrt(tf.where(positive, weights, tf.ones_like(weights)))
@@ -148,15 +139,19 @@ def _weighted(a, b, weights):
     return tuple(tf.where(zero, tf.zeros([], a.dtype), root * x) for x in (a, b))
 
 
-def _check_rows(a, b):
-    if a.shape.rank is None or b.shape.rank is None:
-        return
-    rows = a.shape[-2], b.shape[-2]
-    if None not in rows and rows[0] != rows[1]:
+def _with_rows_of(a, name, value, axis, form):
+    """The value, checked to have one entry for each row of a, at the latest when it is computed."""
+    known = a.shape.rank is not None and value.shape.rank is not None
+    rows = (a.shape[-2], value.shape[axis]) if known else (None, None)
+    if None in rows:
+        fits = tf.equal(tf.shape(a)[-2], tf.shape(value)[axis])
+        return require(fits, f"least_squares: {name} must have as many rows as a.", value)
+    if rows[0] != rows[1]:
         raise ValueError(
-            f"least_squares: b has shape {b.shape}; it must be [..., m, k] with m = {rows[0]}, as "
-            f"a {a.shape} says."
+            f"least_squares: {name} has shape {value.shape}; it must be {form} with m = {rows[0]}, "
+            f"as a {a.shape} says."
         )
+    return value
 
 
 def _solve(a, b, scale):
@@ -170,7 +165,6 @@ def _solve(a, b, scale):
     rows, columns = a.shape[-2:] if a.shape.rank is not None else (None, None)
     if rows is None or columns is None:
         rows, columns = tf.unstack(tf.shape(a)[-2:], num=2)
-        b = require(rows == tf.shape(b)[-2], "least_squares: b must have as many rows as a.", b)
     tall = rows >= columns
     l, q, b, info = _factor(_transposed_if(tall, a), b, scale)
     if tall is True:
@@ -185,7 +179,6 @@ def _solve(a, b, scale):
 def _solve_any_rank(a, b, scale):
     """X of least norm and its status: what there is of the inverse of [A; s I], times [B; 0]."""
     rows = tf.shape(a)[-2]
-    b = require(tf.equal(rows, tf.shape(b)[-2]), "least_squares: b must have as many rows as a.", b)
     if scale is not None:
         diagonal = tf.linalg.diag(scale[..., tf.newaxis] + tf.zeros_like(tf.reduce_sum(a, axis=-2)))
         a = tf.concat(broadcast_batches([a, diagonal], [2, 2]), axis=-2)

@@ -10,7 +10,7 @@ from statespace import native
 from statespace.linalg_ops import lq
 from statespace.models.linear_gaussian_regression import log_evidence
 from statespace.models.regression_array import CentredData
-from statespace.optimise import Minimum, minimise, polish
+from statespace.optimise import minimise
 
 # In units of the data: noise in the spread of y, a weight in that over the spread of its feature.
 _NOISE_LIMITS = np.log(1e-8), np.log(10.0)
@@ -102,19 +102,15 @@ def _search(problem: _Problem, num_scales):
         return tuple(v.numpy() for v in found)
 
     largest = np.log1p(_LARGEST_WEIGHT**2 * count.max(initial=1.0))
-    limits = np.repeat(np.transpose([_NOISE_LIMITS, (0.0, largest)]), [1, num_scales], axis=1)
     found = minimise(
         objective,
         np.concatenate([_start(noise, scale, count, num_scales) for noise, scale in _STARTS]),
-        limits,
+        np.repeat(np.transpose([_NOISE_LIMITS, (0.0, largest)]), [1, num_scales], axis=1),
         gradient_tolerance=1e-8,
         value_tolerance=0.0,
     )
     best = np.argmin(found.value.reshape(len(_STARTS), -1), axis=0) * len(x) + np.arange(len(x))
-    # Units that are no powers of two move the last digits of the data; the scales follow in half of
-    # their own if they are only as good as the value of the evidence tells.
-    polished = polish(objective, Minimum(*(field[best] for field in found)), limits)
-    return polished.x, polished.converged
+    return found.x[best], found.converged[best]
 
 
 def _start(noise_scale, weight_scale, count, num_scales):

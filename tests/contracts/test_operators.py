@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import tensorflow as tf
-from contracts.operators import OPERATORS
+from contracts.operators import OPERATORS, REPRESENTATIVES
 from contracts.table import directions, loss, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,7 +154,22 @@ def test_empty_batches(operator, native):
         assert x.shape == y.shape
 
 
-@every_operator
+# TensorFlow takes seconds to compile a reference with XLA; one form of each is enough by default.
+IN_GRAPHS = [
+    *(pytest.param(op, "native", id=f"native-{op.name}") for op in OPERATORS),
+    *(
+        pytest.param(
+            op,
+            "reference",
+            id=f"reference-{op.name}",
+            marks=[] if op in REPRESENTATIVES else pytest.mark.slow,
+        )
+        for op in OPERATORS
+    ),
+]
+
+
+@pytest.mark.parametrize(("operator", "native"), IN_GRAPHS, indirect=["native"])
 @pytest.mark.parametrize("jit", [False, True])
 def test_graph_equals_eager(operator, jit, native):
     rng = np.random.default_rng(8)

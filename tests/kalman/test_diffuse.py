@@ -320,10 +320,17 @@ def test_failure_stays_within_its_series(native):
         np.testing.assert_array_equal(np.delete(x, 2, axis=0), np.delete(z, 2, axis=0))
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("native", "jit_compile"),
+    [
+        ("native", False),
+        ("native", True),
+        # Compiling the reference takes long, and XLA does more than a graph.
+        pytest.param("reference", True, marks=pytest.mark.slow),
+    ],
+    indirect=["native"],
+)
 def test_graph_and_xla(jit_compile, native):
-    if not (native or jit_compile):
-        pytest.skip("compiling the reference takes long, and XLA does more than a graph")
     rng = np.random.default_rng(13)
     parameters, y = random_parameters(rng, 2, 2, lead=(T,)), random_data(rng, (3,), T, 2)
 

@@ -20,8 +20,8 @@ NAMES = ("transition_matrix", "observation_scale", "initial_mean")
 CASES = [  # each form eagerly or in a graph, with a single series or a batch
     pytest.param("covariance", None, (), False, id="covariance"),
     pytest.param("square_root", None, (2,), True, id="square_root"),
-    pytest.param("univariate", None, (), True, id="univariate"),
-    pytest.param("univariate", [True, False], (2,), False, id="diffuse"),
+    pytest.param("univariate", None, (), True, id="univariate", marks=pytest.mark.slow),
+    pytest.param("univariate", [True, False], (2,), False, id="diffuse", marks=pytest.mark.slow),
 ]
 
 
@@ -91,7 +91,11 @@ def test_hessian_against_finite_differences(algorithm, diffuse, batch, graph, ca
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "diffuse"), [("square_root", None), ("univariate", [True, False])]
+    ("algorithm", "diffuse"),
+    [
+        ("square_root", None),
+        pytest.param("univariate", [True, False], marks=pytest.mark.slow),
+    ],
 )
 def test_second_derivatives_in_xla(algorithm, diffuse):
     """Of a batch that shares parameters: what is broadcast must be so outside of the loops."""
@@ -117,6 +121,7 @@ def test_hessian_of_data_of_unknown_size():
     _assert_close(function(problem.y), expected, 1e-8)
 
 
+@pytest.mark.slow
 def test_hessians_of_many_models():
     """A loop in a loop: both are vectorised."""
     problem = Problem()
@@ -151,6 +156,7 @@ def test_second_derivatives_of_many_models():
         _assert_close(got[item], expected, 1e-8)
 
 
+@pytest.mark.slow
 def test_derivative_of_a_hessian():
     """As where log det of the information is maximised."""
     problem = Problem()

@@ -69,13 +69,26 @@ def test_native_equals_reference(
     )
 
 
+# TensorFlow takes long to compile the reference; one form of it is enough by default.
+IMPLEMENTATIONS = [
+    *(
+        pytest.param("native", name, sizes)
+        for name in FORMS
+        for sizes in ((3, 2, (5,)), (5, 1, ()))
+    ),
+    *(
+        pytest.param(
+            "reference", name, (3, 2, (5,)), marks=[pytest.mark.slow] * (name != "covariance")
+        )
+        for name in FORMS
+    ),
+]
+
+
 @pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("sizes", [(3, 2, (5,)), (5, 1, ())])
-@pytest.mark.parametrize("algorithm", FORMS)
+@pytest.mark.parametrize(("native", "algorithm", "sizes"), IMPLEMENTATIONS, indirect=["native"])
 def test_graph_and_xla_equal_eager(algorithm, jit, sizes, native):
     n, m, batch = sizes
-    if not native and not batch:
-        pytest.skip("XLA takes long over the reference; one case of it is enough")
     rng = np.random.default_rng(0)
     parameters = random_parameters(rng, n, m, k=2, lead=(*batch, 6), batch=batch)
     y = random_data(rng, batch, 6, m)

@@ -26,10 +26,19 @@ def value_and_gradients(y, parameters, algorithm="auto"):
     return value, tape.gradient(total, parameters)
 
 
-@pytest.mark.parametrize("mapped", ["data", "model", "transition_offset", "initial_scale"])
-@pytest.mark.parametrize("batch", [(), (2,)])
-@pytest.mark.parametrize("lead", [(), (4,)])
-@pytest.mark.parametrize("algorithm", FORMS)
+MAPPED = ("data", "model", "transition_offset", "initial_scale")
+CASES = [
+    pytest.param(name, mapped, batch, lead, marks=[pytest.mark.slow] * is_slow)
+    for name in FORMS
+    for mapped in MAPPED
+    for batch in ((), (2,))
+    for lead in ((), (4,))
+    # Of the others, those that differ in what is mapped; the rest takes a second each.
+    for is_slow in [name != "covariance" and (batch, lead) != ((2,), ())]
+]
+
+
+@pytest.mark.parametrize(("algorithm", "mapped", "batch", "lead"), CASES)
 def test_likelihood_and_gradient_equal_a_loop(algorithm, mapped, batch, lead):
     """What is not mapped is shared, and its gradient is each iteration's own."""
     rng = np.random.default_rng(0)

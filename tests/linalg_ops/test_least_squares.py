@@ -373,7 +373,7 @@ def test_wrong_weights_are_named():
     solve = tf.function(
         lambda a, b, w: linalg_ops.least_squares(a, b, weights=w), input_signature=unknown
     )
-    with pytest.raises(tf.errors.InvalidArgumentError, match="weights must have one entry a row"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="weights must have as many rows as a"):
         solve(a, b, np.ones(4))
 
 
