@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from statespace.kalman.online import OnlineFilter, OnlineResult, OnlineState, online_filter
     from statespace.kalman.sampling import SampleResult, sample, sample_posterior
     from statespace.kalman.smoother import SmootherResult, kalman_smoother
+    from statespace.nonlinear import NonlinearGaussianSSM, nonlinear_filter, nonlinear_smoother
     from statespace.ssm import LinearGaussianSSM
 
 _MODULES = (
@@ -45,6 +46,7 @@ _HOME = {
     "FilterResult": "kalman.filter",
     "ForecastMoments": "kalman.forecast",
     "LinearGaussianSSM": "ssm",
+    "NonlinearGaussianSSM": "nonlinear.model",
     "OnlineFilter": "kalman.online",
     "OnlineResult": "kalman.online",
     "OnlineState": "kalman.online",
@@ -56,6 +58,8 @@ _HOME = {
     "kalman_smoother": "kalman.smoother",
     "load": "forecasting.saving",
     "log_likelihood": "kalman.filter",
+    "nonlinear_filter": "nonlinear.filter",
+    "nonlinear_smoother": "nonlinear.smoother",
     "online_filter": "kalman.online",
     "sample": "kalman.sampling",
     "sample_posterior": "kalman.sampling",
@@ -66,6 +70,7 @@ __all__ = [
     "FilterResult",
     "ForecastMoments",
     "LinearGaussianSSM",
+    "NonlinearGaussianSSM",
     "OnlineFilter",
     "OnlineResult",
     "OnlineState",
@@ -85,6 +90,8 @@ __all__ = [
     "load",
     "log_likelihood",
     "models",
+    "nonlinear_filter",
+    "nonlinear_smoother",
     "online_filter",
     "sample",
     "sample_posterior",

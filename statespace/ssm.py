@@ -118,8 +118,8 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "initial_mean": initial_mean,
             "initial_scale": initial_scale,
         }
-        tensors = _to_tensors(given)
-        _check_core_shapes(tensors)
+        tensors = to_tensors(given)
+        check_core_shapes(PARAMETERS, tensors)
         if transition_offset is None:
             tensors["transition_offset"] = _zero_offset(tensors["transition_matrix"], axis=-1)
         if observation_offset is None:
@@ -169,7 +169,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "transition_offset": transition_offset,
             "observation_offset": observation_offset,
         }
-        tensors = _to_tensors(covariances | others)
+        tensors = to_tensors(covariances | others)
         for name in covariances:
             check_square("from_covariances", name, tensors[name])
         scale = {name: _factor(name, tensors[name]) for name in covariances}
@@ -249,7 +249,7 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
             "drift_offset": drift_offset,
             "observation_offset": observation_offset,
         }
-        tensors = _to_tensors(given)
+        tensors = to_tensors(given)
         transition_matrix, transition_scale, transition_offset = discretise(
             "from_sde",
             tensors["drift"],
@@ -337,7 +337,12 @@ def check_broadcasting(ssm: LinearGaussianSSM, y: tf.Tensor) -> None:
     Raises:
       ValueError: names the argument whose shape does not fit, and both shapes.
     """
-    _check_broadcasting(tuple(map(_shape, ssm.parameters())), _shape(y))
+    check_shapes(PARAMETERS, ssm.parameters(), ssm.observation_dim, y)
+
+
+def check_shapes(specs, parameters, m: int | None, y: tf.Tensor) -> None:
+    """``check_broadcasting`` for any list of parameters, ``specs`` says which, and m components."""
+    _check_shapes(specs, tuple(map(_shape, parameters)), m, _shape(y))
 
 
 def _shape(tensor) -> tuple[int | None, ...] | None:
@@ -350,12 +355,11 @@ _remember = functools.lru_cache(maxsize=256)
 
 
 @_remember
-def _check_broadcasting(parameters, data):
-    m = None if parameters[2] is None else parameters[2][-2]
+def _check_shapes(specs, parameters, m, data):
     _check_data(m, data)
     num_steps = None if data is None else data[-2]
     batch = tf.TensorShape(None if data is None else data[:-2])
-    for spec, shape in zip(PARAMETERS, parameters, strict=True):
+    for spec, shape in zip(specs, parameters, strict=True):
         if shape is None:
             batch = tf.TensorShape(None)
             continue
@@ -399,7 +403,7 @@ def _factor(name, covariance):
     return raise_where_failed(f"from_covariances: {name}", info, NOT_POSITIVE_DEFINITE, l)
 
 
-def _to_tensors(given):
+def to_tensors(given: dict) -> dict[str, tf.Tensor]:
     """Converts the parameters that are not None to tensors of one dtype, or says what is mixed."""
     for name, value in given.items():
         if value is None and not name.endswith("_offset"):
@@ -444,11 +448,9 @@ def _convert(name, value, dtype):
         raise ValueError(f"{name} is not an array of numbers: {error}") from None
 
 
-def _check_core_shapes(tensors):
-    """Core axes that share a letter must agree; says which two arguments do not."""
-    _check_core(
-        *((spec, _shape(tensors[spec.name])) for spec in PARAMETERS if spec.name in tensors)
-    )
+def check_core_shapes(specs: tuple[ParameterSpec, ...], tensors: dict[str, tf.Tensor]) -> None:
+    """Core axes that share a letter must agree; ValueError says which two arguments do not."""
+    _check_core(*((spec, _shape(tensors[spec.name])) for spec in specs if spec.name in tensors))
 
 
 @_remember

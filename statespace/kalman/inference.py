@@ -83,7 +83,12 @@ def masked_data(op: str, ssm, y, mask, lengths=None) -> tf.Tensor:
     """y as a tensor of the model's dtype, NaN at every missing component."""
     if not isinstance(ssm, LinearGaussianSSM):
         raise ValueError(f"{op}: ssm is a {type(ssm).__name__}; it must be a LinearGaussianSSM.")
-    y = _data(op, ssm, y)
+    return missing_as_nan(op, ssm.dtype, y, mask, lengths)
+
+
+def missing_as_nan(op: str, dtype: tf.DType, y, mask, lengths) -> tf.Tensor:
+    """``masked_data`` for a model of this dtype, of whatever kind."""
+    y = _data(op, dtype, y)
     if lengths is None and mask is None:
         return y
     nan = tf.constant(float("nan"), y.dtype)
@@ -121,20 +126,19 @@ def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
     return raise_where_failed(op, info, reason, outputs)
 
 
-def _data(op, ssm, y):
+def _data(op, dtype, y):
     if not tf.is_tensor(y):
         try:
-            y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else ssm.dtype, name="y")
+            y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else dtype, name="y")
         except (TypeError, ValueError) as error:
             raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
-    if y.dtype == ssm.dtype:
+    if y.dtype == dtype:
         return y
     if y.dtype.is_integer:
-        y = tf.cast(y, ssm.dtype)
+        y = tf.cast(y, dtype)
     else:
         raise ValueError(
-            f"{op}: mixed dtypes: y is {y.dtype.name}, the model is {ssm.dtype.name}. "
-            f"Cast one of them."
+            f"{op}: mixed dtypes: y is {y.dtype.name}, the model is {dtype.name}. Cast one of them."
         )
     return y
 

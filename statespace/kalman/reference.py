@@ -193,21 +193,37 @@ def prepare(y, parameters):
     covariance = tf.broadcast_to(covariance, tf.concat([dynamic, [n, n]], 0))
     y = with_shape(y, static.concatenate(y.shape[-2:]))
 
+    per_step = [(spec, named[spec.name]) for spec in PARAMETERS if spec.name in named]
+    constant, varying = sort_by_time(per_step, static, dynamic, y_steps, num_steps)
+    return time_first(y, 1), constant, varying, mean, covariance
+
+
+def sort_by_time(parameters, static, dynamic, known_steps, num_steps):
+    """Sorts per-step parameters into constant and time-varying ones, of the full batch shape.
+
+    Args:
+      parameters: pairs of a ``ParameterSpec`` and the tensor.
+      static, dynamic: the batch shape, as far as known, and as a tensor.
+      known_steps, num_steps: the number of steps, as a shape of one axis, and as a tensor.
+
+    Returns:
+      Constant parameters by name, and time-varying ones by name with time first.
+    """
     constant, varying = {}, {}
-    for spec in PARAMETERS[: len(named)]:
-        parameter, axis = named[spec.name], -len(spec.core) - 1
+    for spec, parameter in parameters:
+        axis = -len(spec.core) - 1
         core = parameter.shape[axis + 1 :]
         sizes = tf.shape(parameter)[axis + 1 :]
         if parameter.shape.rank > len(spec.core) and parameter.shape[axis] != 1:
             parameter = tf.broadcast_to(parameter, tf.concat([dynamic, [num_steps], sizes], 0))
-            parameter = with_shape(parameter, static.concatenate(y_steps).concatenate(core))
+            parameter = with_shape(parameter, static.concatenate(known_steps).concatenate(core))
             varying[spec.name] = time_first(parameter, len(spec.core))
         else:
             if parameter.shape.rank > len(spec.core):
                 parameter = tf.squeeze(parameter, axis)
             parameter = tf.broadcast_to(parameter, tf.concat([dynamic, sizes], 0))
             constant[spec.name] = with_shape(parameter, static.concatenate(core))
-    return time_first(y, 1), constant, varying, mean, covariance
+    return constant, varying
 
 
 def time_first(x, core_rank):

@@ -123,10 +123,10 @@ def by_name(parameters):
     return {spec.name: x for spec, x in zip(PARAMETERS, parameters, strict=True)}
 
 
-def batch_shape(y, parameters):
+def batch_shape(y, parameters, specs=PARAMETERS):
     """The batch shape of data and parameters: as far as known, and as a tensor."""
     static, dynamic = y.shape[:-2], tf.shape(y)[:-2]
-    for spec, parameter in zip(PARAMETERS, parameters, strict=True):
+    for spec, parameter in zip(specs, parameters, strict=True):
         axes = max(parameter.shape.rank - len(spec.core) - spec.per_step, 0)
         static = tf.broadcast_static_shape(static, parameter.shape[:axes])
         dynamic = tf.broadcast_dynamic_shape(dynamic, tf.shape(parameter)[:axes])
