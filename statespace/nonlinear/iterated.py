@@ -2,6 +2,7 @@
 
 import functools
 
+import numpy as np
 import tensorflow as tf
 
 from statespace.kalman.step import is_observed
@@ -25,64 +26,70 @@ def updater(iterations: int):
 
 
 def _update(iterations, function, y, noise, mean, scale, inputs, bad, matched) -> Update:
-    """Minimises |xi|^2 + |C^-1 (y - h(m + S xi))|^2, whose minimum is the mode of x = m + S xi.
+    """Minimises J(xi) = |xi|^2 + |C^-1 (y - h(m + S xi))|^2, minimal at the mode of x = m + S xi.
 
-    1. Linearised at xi_i, h is h_i + slope_i (xi - xi_i), and the update given that is the
-       minimum of the linearised problem, which Gauss-Newton would go to.
-    2. It goes half as far, a quarter, ... where the whole step would not lower the sum; nowhere if
-       none does. Where C C' is singular there is no sum to compare, and steps are whole.
-    3. Density and factor are those of the last linearisation: at the mode, Laplace's approximation
+    1. Linearised at xi_i, h is h_i + slope_i (xi - xi_i), and the shift of the update given that is
+       the minimum of the linearised problem, which the Gauss-Newton step d leads to.
+    2. Density and factor are those of the last linearisation: at the mode, Laplace's approximation
        with the Gauss-Newton Hessian.
     """
-    half_squares = _objective(function, y, noise, mean, scale, inputs, bad)
-    xi = tf.zeros_like(mean)
-    update = condition(y, noise, matched, bad)
+    misfit = _Misfit(y, noise, bad)
+    xi, update, slope = tf.zeros_like(mean), condition(y, noise, matched, bad), matched.slope
+    if iterations == 1:
+        return update
+
+    def objective(xi):
+        residual = y - function(mean + tf.linalg.matvec(scale, xi), inputs)
+        total = tf.reduce_sum(tf.square(xi), axis=-1) + misfit(residual)
+        return tf.where(tf.math.is_finite(total), total, np.inf)
+
     for number in range(iterations):
         if number > 0:
-            at = function.linear(_state(mean, scale, xi), inputs)
-            slope = tf.matmul(at[1], scale)
-            origin = at[0] - tf.linalg.matvec(slope, xi)
+            value, jacobian = function.linear(mean + tf.linalg.matvec(scale, xi), inputs)
+            slope = tf.matmul(jacobian, scale)
+            origin = value - tf.linalg.matvec(slope, xi)
             update = condition(y, noise, Matched(origin, slope, slope[..., :0]), bad)
-        if iterations > 1:
-            step = _length(half_squares, xi, update.shift - xi)
-            xi += step[..., tf.newaxis] * (update.shift - xi)
-        else:
-            xi = update.shift
+        direction = update.shift - xi
+        expected = tf.reduce_sum(tf.square(direction), axis=-1)
+        expected += misfit(tf.linalg.matvec(slope, direction))
+        length = _length(objective, xi, direction, expected)
+        xi += tf.where(misfit.singular, tf.ones_like(length), length)[..., tf.newaxis] * direction
     return update._replace(shift=xi)
 
 
-def _state(mean, scale, xi):
-    return mean + tf.linalg.matvec(scale, xi)
+def _length(objective, xi, direction, expected):
+    """How far to go along d, ``[...]``: the first s of 1, 1/2, 1/4, ... that lowers J enough.
 
-
-def _objective(function, y, noise, mean, scale, inputs, bad):
-    """The function of xi ``[..., n]`` to be minimised, ``[...]``; zero where there is none."""
-    observed = is_observed(y) & ~bad[..., tf.newaxis]
-    own = tf.linalg.diag(tf.cast(~observed, y.dtype))
-    rows = tf.where(observed[..., tf.newaxis], noise, 0)
-    c = lq(tf.concat([own, rows], axis=-1), mode="l")
-    singular = tf.reduce_any(dependent_rows(c, c.shape[-1] + noise.shape[-1]), axis=-1)
-    c = tf.where(append_axes(singular, c), tf.eye(c.shape[-1], dtype=y.dtype), c)
-
-    def objective(xi):
-        residual = y - function(_state(mean, scale, xi), inputs)
-        residual = tf.where(observed, residual, 0)[..., tf.newaxis]
-        total = tf.reduce_sum(tf.square(xi), axis=-1)
-        total += tf.reduce_sum(tf.square(triangular_solve(c, residual)), axis=[-2, -1])
-        infinite = tf.constant(float("inf"), y.dtype)
-        total = tf.where(tf.math.is_finite(total), total, infinite)
-        return tf.where(singular, tf.zeros_like(total), total)
-
-    return objective
-
-
-def _length(objective, xi, direction):
-    """How far to go, ``[...]``: the first of 1, 1/2, ... that does not raise the objective."""
+    The linearised problem has J(xi + s d) = J(xi) - (2 s - s^2) expected, with expected = d'(I +
+    slope' C^-T C^-1 slope) d. Armijo's rule asks for a quarter of the slope at 0, that is for
+    s expected / 2. A series for which no s does stays where it is.
+    """
     lengths = tf.constant([2.0**-k for k in range(_HALVINGS)], xi.dtype)
     lengths = tf.reshape(lengths, [_HALVINGS] + [1] * (xi.shape.rank - 1))
     values = objective(xi + lengths[..., tf.newaxis] * direction)
-    before = objective(xi)
     # At the minimum, what is left of a step is rounding.
-    rounding = 1e-12 if xi.dtype == tf.float64 else 1e-5
-    lower = tf.cast(values <= before * (1.0 + rounding), xi.dtype)
-    return tf.stop_gradient(tf.reduce_max(lower * lengths, axis=0))
+    before = objective(xi) * (1.0 + 1e3 * np.finfo(xi.dtype.as_numpy_dtype).eps)
+    enough = tf.cast(values <= before - 0.5 * lengths * expected, xi.dtype)
+    return tf.stop_gradient(tf.reduce_max(enough * lengths, axis=0))
+
+
+class _Misfit:
+    """x ``[..., m]`` -> |C^-1 x|^2 over what is observed.
+
+    Where C C' is ``singular`` there is no such number: steps are whole.
+    """
+
+    def __init__(self, y, noise, bad):
+        self._observed = is_observed(y) & ~bad[..., tf.newaxis]
+        own = tf.linalg.diag(tf.cast(~self._observed, y.dtype))
+        rows = tf.where(self._observed[..., tf.newaxis], noise, 0)
+        factor = lq(tf.concat([own, rows], axis=-1), mode="l")
+        m = factor.shape[-1]
+        dependent = dependent_rows(factor, m + noise.shape[-1])
+        self.singular = tf.reduce_any(dependent, axis=-1)
+        singular = append_axes(self.singular, factor)
+        self._factor = tf.where(singular, tf.eye(m, dtype=y.dtype), factor)
+
+    def __call__(self, x):
+        x = tf.where(self._observed, x, 0)[..., tf.newaxis]
+        return tf.reduce_sum(tf.square(triangular_solve(self._factor, x)), axis=[-2, -1])
