@@ -87,13 +87,30 @@ def _gradient_of_gradient(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootFilter")
 def _gradient_filter(op, *cotangents):
-    return vectorizable_vjp(op, _filter_reference, cotangents)
+    """By the covariance form's adjoint where no factor is used, which only the reference knows."""
+    *moments, _, filtered, predicted, innovation = cotangents
+    scales = [x for x in (filtered, predicted, innovation) if x is not None]
+
+    def adjoint():
+        return _in_covariance_form(covariance.filter_gradient, moments, op)
+
+    def reference_adjoint():
+        return vectorizable_vjp(op, _filter_reference, cotangents)
+
+    if not scales:
+        return adjoint()
+    # Backpropagation fills what is unused with zeros, so it shows at run time only.
+    unused = tf.reduce_all([tf.reduce_all(tf.equal(x, 0)) for x in scales])
+    return tf.cond(unused, adjoint, reference_adjoint)
 
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootSmoother")
 def _gradient_smoother(op, *cotangents):
-    """By the covariance form's adjoint, in float64."""
-    cotangents = covariance.filled(cotangents[:-1], op.outputs)
+    return _in_covariance_form(covariance.smoother_gradient, cotangents[:-1], op)
+
+
+def _in_covariance_form(gradient, cotangents, op):
+    """An adjoint of the covariance form, in float64."""
+    cotangents = covariance.filled(cotangents, op.outputs)
     wide = [[tf.cast(x, tf.float64) for x in xs] for xs in (cotangents, op.inputs)]
-    gradient = covariance.smoother_gradient(*wide)
-    return [tf.cast(x, y.dtype) for x, y in zip(gradient, op.inputs, strict=True)]
+    return [tf.cast(x, y.dtype) for x, y in zip(gradient(*wide), op.inputs, strict=True)]

@@ -282,6 +282,38 @@ def test_moments_are_differentiated_in_float64():
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * size)
 
 
+@pytest.mark.parametrize("graph", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_filter_without_its_scales_has_the_adjoint_of_the_covariance_form(graph):
+    """In graphs many cotangents at once too, rows with and without a scale among them."""
+    rng = np.random.default_rng(5)
+    variables = [tf.constant(x) for x in random_parameters(rng, 2, 1).values()]
+    y = random_data(rng, (2,), 5, 1)
+
+    def derivatives(algorithm, scales):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(variables)
+            ssm = ss.LinearGaussianSSM(**dict(zip(NAMES, variables, strict=True)))
+            result = ss.kalman_filter(ssm, y, algorithm=algorithm)
+            last = result.filtered_mean[0, -1]
+            if scales:
+                # Of a state's covariance, by way of a factor where there is one.
+                factor = result.filtered_scale
+                factor = (
+                    tf.linalg.cholesky(result.filtered_covariance) if factor is None else factor
+                )
+                last = tf.concat([last, factor[1, -1, 0]], 0)
+            total = tf.reduce_sum(tf.sin(last))
+        first = tape.gradient(total, variables)
+        return first + (tape.jacobian(last, variables) if graph else [])
+
+    run = tf.function(derivatives) if graph else derivatives
+    for scales in (False, True):
+        for got, expected in zip(
+            run("square_root", scales), run("covariance", scales), strict=True
+        ):
+            np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+
+
 def test_beyond_float32_is_a_failure_of_the_series():
     """A likelihood that the result could not hold: as in the other forms, status and NaN."""
     parameters = model(1.0, 1.0, 1.0, 1e-10, 1.0)
