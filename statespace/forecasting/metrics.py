@@ -9,6 +9,7 @@ import numbers
 
 import numpy as np
 
+from statespace import scores
 from statespace.forecasting.errors import InputError
 
 
@@ -24,17 +25,15 @@ def coverage(actual, lower, upper):
       0.6666666666666666
     """
     actual, lower, upper = _arrays(actual, lower, upper)
-    inside = ((lower <= actual) & (actual <= upper)).astype(np.float64)
+    inside = scores.inside(actual, lower, upper).numpy().astype(np.float64)
     return nan_mean(np.where(np.isnan(actual), np.nan, inside))
 
 
 def crps_normal(actual, mean, standard_deviation):
     """Mean continuous ranked probability score of normal distributions, [...]; less is better.
 
-        CRPS(F, y) = integral (F(x) - 1{x >= y})^2 dx
-                   = sigma (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)),    z = (y - mu) / sigma
-
-    It is in units of the data and equals ``|y - mu|`` where sigma is zero.
+    The formula is that of ``statespace.scores.crps_normal``. It is in units of the data and equals
+    ``|y - mu|`` where sigma is zero.
 
     Args:
       actual: outcomes y, [..., h].
@@ -48,15 +47,7 @@ def crps_normal(actual, mean, standard_deviation):
       >>> round(crps_normal([0.0, 1.0], [0.0, 0.0], [1.0, 1.0]), 4)
       0.4181
     """
-    from scipy.special import ndtr
-
-    actual, mean, deviation = _arrays(actual, mean, standard_deviation)
-    error = actual - mean
-    z = error / np.where(deviation > 0, deviation, 1.0)
-    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    # error (2 Phi(z) - 1) is sigma z (2 Phi(z) - 1).
-    score = error * (2 * ndtr(z) - 1) + deviation * (2 * density - 1 / np.sqrt(np.pi))
-    return nan_mean(np.where(deviation > 0, score, np.abs(error)))
+    return nan_mean(scores.crps_normal(*_arrays(actual, mean, standard_deviation)).numpy())
 
 
 def crps_samples(actual, samples):
