@@ -12,5 +12,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from statespace.layers.bayesian_linear import BayesianLinear
+from statespace.layers.kalman_filter import KalmanFilter
+from statespace.layers.kalman_smoother import KalmanSmoother
 
-__all__ = ["BayesianLinear"]
+__all__ = ["BayesianLinear", "KalmanFilter", "KalmanSmoother"]
