@@ -14,5 +14,21 @@ if keras.backend.backend() != "tensorflow":
 from statespace.layers.bayesian_linear import BayesianLinear
 from statespace.layers.kalman_filter import KalmanFilter
 from statespace.layers.kalman_smoother import KalmanSmoother
+from statespace.layers.scoring import (
+    GaussianCRPS,
+    GaussianLogScore,
+    IntervalCoverage,
+    MeanGaussianCRPS,
+    MeanGaussianLogScore,
+)
 
-__all__ = ["BayesianLinear", "KalmanFilter", "KalmanSmoother"]
+__all__ = [
+    "BayesianLinear",
+    "GaussianCRPS",
+    "GaussianLogScore",
+    "IntervalCoverage",
+    "KalmanFilter",
+    "KalmanSmoother",
+    "MeanGaussianCRPS",
+    "MeanGaussianLogScore",
+]
