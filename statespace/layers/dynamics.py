@@ -43,8 +43,9 @@ class Dynamics:
                         f"{op}: {argument} has {name!r}; the parameters of {model!r} are "
                         f"{', '.join(names)}."
                     )
-        for parameter in model.parameters:
-            self._value(parameter)  # checks what is given
+        with tf.init_scope():
+            for parameter in model.parameters:
+                self._value(parameter)  # checks what is given
 
     def add_weights(self, layer, shapes):
         """Creates the weights that the inputs leave to learn.

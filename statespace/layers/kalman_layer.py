@@ -189,7 +189,6 @@ class KalmanLayer(keras.layers.Layer):
         """
         if not self.built:
             self.build(tf.nest.map_structure(np.shape, inputs))
-            self.built = True
         return self._dynamics.state_space_model(self._given(inputs), self.diffuse_scale)
 
     # The rest.
