@@ -17,6 +17,13 @@ class Form(NamedTuple):
     filter: Callable  # -> FilterResult
     smoother: Callable  # -> SmootherResult
     marginals: Callable | None = None  # the same without lag-one covariances, where that is faster
+    moments: Callable | None = None  # the filter without scales, where its gradient is smaller then
+
+    def run_filter(self, *inputs, scales: bool = True):
+        """The filter; without ``scales`` they are None."""
+        if not scales and self.moments is not None:
+            return self.moments(*inputs)
+        return self.filter(*inputs)
 
     def smooth(self, *inputs, lag_one: bool = True):
         """The smoother; without ``lag_one`` its lag-one covariances are None."""

@@ -16,7 +16,7 @@ from statespace.kalman import covariance, reference
 from statespace.kalman.forms import Form
 from statespace.kalman.results import FilterResult, SmootherResult
 from statespace.kalman.score import register_score
-from statespace.linalg_ops.differentiation import vectorizable_vjp
+from statespace.linalg_ops.differentiation import custom_rule, vectorizable_vjp
 from statespace.linalg_ops.failure import spoil
 
 
@@ -39,6 +39,7 @@ def _filter_reference(*inputs):
     return (*moments, info, *scales)
 
 
+_moments_reference = _in_float64(reference.filter_moments)
 _per_step_reference = _in_float64(reference.FORM.per_step)
 _log_likelihood_reference = _in_float64(reference.FORM.log_likelihood)
 _smoother_reference = _in_float64(reference.smoother_reference)
@@ -66,6 +67,22 @@ def _filter(*inputs):
     return FilterResult(*ops.statespace_kalman_square_root_filter(*inputs))
 
 
+def _moments(*inputs):
+    """The filter without scales: its gradient needs no reference, whose graph is large."""
+    run = _moments_reference if native.ops() is None else _compiled_moments
+    return FilterResult(*run(*inputs))
+
+
+@custom_rule
+def _compiled_moments(*inputs):
+    outputs = native.library().statespace_kalman_square_root_filter(*inputs)
+
+    def gradient(*cotangents):
+        return _in_covariance_form(covariance.filter_gradient, cotangents[:7], inputs, outputs)
+
+    return tuple(outputs[:8]), gradient
+
+
 def _smoother(*inputs):
     ops = native.ops()
     if ops is None:
@@ -73,7 +90,7 @@ def _smoother(*inputs):
     return SmootherResult(*ops.statespace_kalman_square_root_smoother(*inputs))
 
 
-FORM = Form(_log_likelihood, _per_step, _filter, _smoother)
+FORM = Form(_log_likelihood, _per_step, _filter, _smoother, moments=_moments)
 
 register_score(
     "StatespaceKalmanSquareRootLogLikelihood", "statespace_kalman_square_root_log_likelihood_grad"
@@ -92,7 +109,7 @@ def _gradient_filter(op, *cotangents):
     scales = [x for x in (filtered, predicted, innovation) if x is not None]
 
     def adjoint():
-        return _in_covariance_form(covariance.filter_gradient, moments, op)
+        return _in_covariance_form(covariance.filter_gradient, moments, op.inputs, op.outputs)
 
     def reference_adjoint():
         return vectorizable_vjp(op, _filter_reference, cotangents)
@@ -106,11 +123,11 @@ def _gradient_filter(op, *cotangents):
 
 @tf.RegisterGradient("StatespaceKalmanSquareRootSmoother")
 def _gradient_smoother(op, *cotangents):
-    return _in_covariance_form(covariance.smoother_gradient, cotangents[:-1], op)
+    return _in_covariance_form(covariance.smoother_gradient, cotangents[:-1], op.inputs, op.outputs)
 
 
-def _in_covariance_form(gradient, cotangents, op):
+def _in_covariance_form(gradient, cotangents, inputs, outputs):
     """An adjoint of the covariance form, in float64."""
-    cotangents = covariance.filled(cotangents, op.outputs)
-    wide = [[tf.cast(x, tf.float64) for x in xs] for xs in (cotangents, op.inputs)]
-    return [tf.cast(x, y.dtype) for x, y in zip(gradient(*wide), op.inputs, strict=True)]
+    cotangents = covariance.filled(cotangents, outputs)
+    wide = [[tf.cast(x, tf.float64) for x in xs] for xs in (cotangents, inputs)]
+    return [tf.cast(x, y.dtype) for x, y in zip(gradient(*wide), inputs, strict=True)]

@@ -84,7 +84,8 @@ class KalmanFilter(KalmanLayer):
         if self.stateful:
             ssm = self._going_on(ssm)
             ssm, observations, mask = _one_step_more(ssm, observations, mask)
-        result = kalman_filter(ssm, observations, mask=mask, **self._form(ssm))
+        form = self._form(ssm)
+        result = kalman_filter(ssm, observations, mask=mask, scales=self.stateful, **form)
         if self.output_kind == "predictions":
             mean = tf.linalg.matvec(ssm.observation_matrix, result.predicted_mean)
             moments = mean + ssm.observation_offset, result.innovation_covariance

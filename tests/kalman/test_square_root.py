@@ -314,6 +314,33 @@ def test_the_filter_without_its_scales_has_the_adjoint_of_the_covariance_form(gr
             np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_the_filter_can_leave_out_its_scales(graph, native):
+    """Moments, their gradient and, eagerly, the gradient of that are those of other forms."""
+    rng = np.random.default_rng(6)
+    variables = [tf.constant(x) for x in random_parameters(rng, 2, 1).values()]
+    y = random_data(rng, (2,), 4, 1)
+
+    def derivatives(algorithm):
+        with tf.GradientTape() as outer:
+            outer.watch(variables)
+            with tf.GradientTape() as inner:
+                inner.watch(variables)
+                ssm = ss.LinearGaussianSSM(**dict(zip(NAMES, variables, strict=True)))
+                result = ss.kalman_filter(ssm, y, algorithm=algorithm, scales=False)
+                assert result.filtered_scale is None
+                moments = floating(result)
+                total = tf.add_n([tf.reduce_sum(tf.sin(x)) for x in moments])
+            first = inner.gradient(total, variables)
+            slope = tf.add_n([tf.reduce_sum(x**2) for x in first])
+        return moments + first + ([] if graph else outer.gradient(slope, variables))
+
+    run = tf.function(derivatives) if graph else derivatives
+    for got, expected in zip(run("square_root"), run("covariance"), strict=True):
+        size = np.max(np.abs(expected))
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10 * size)
+
+
 def test_beyond_float32_is_a_failure_of_the_series():
     """A likelihood that the result could not hold: as in the other forms, status and NaN."""
     parameters = model(1.0, 1.0, 1.0, 1e-10, 1.0)
