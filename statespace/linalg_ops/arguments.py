@@ -10,11 +10,11 @@ def to_matrices(op: str, **arguments) -> tuple[tf.Tensor, ...]:
     """Converts an operator's matrix arguments to tensors ``[..., rows, columns]`` of one dtype.
 
     Raises:
-      ValueError: an argument has fewer than two axes, is neither float32 nor float64, or the
-        dtypes differ; names the operator and the arguments.
+      ValueError: an argument is no array, has fewer than two axes, is neither float32 nor float64,
+        or the dtypes differ; names the operator and the arguments.
       tf.errors.InvalidArgumentError: fewer than two axes, seen when the tensor is computed.
     """
-    tensors = {name: tf.convert_to_tensor(value, name=name) for name, value in arguments.items()}
+    tensors = {name: to_tensor(op, name, value) for name, value in arguments.items()}
     for name, tensor in tensors.items():
         if tensor.dtype not in (tf.float32, tf.float64):
             raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
@@ -24,6 +24,14 @@ def to_matrices(op: str, **arguments) -> tuple[tf.Tensor, ...]:
     for name, tensor in tensors.items():
         tensors[name] = with_rank(op, name, tensor, 2, "[..., rows, columns]")
     return tuple(tensors.values())
+
+
+def to_tensor(op: str, name: str, value) -> tf.Tensor:
+    """The value as a tensor; raises ValueError, with the argument's name, where it is none."""
+    try:
+        return tf.convert_to_tensor(value, name=name)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{op}: {name} is no array of numbers: {error}") from error
 
 
 def with_rank(op: str, name: str, tensor: tf.Tensor, least: int, wanted: str) -> tf.Tensor:

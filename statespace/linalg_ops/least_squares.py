@@ -8,6 +8,7 @@ from statespace.linalg_ops.arguments import (
     check_choice,
     require,
     to_matrices,
+    to_tensor,
     with_rank,
     with_shape,
 )
@@ -109,10 +110,12 @@ def least_squares(
 def _root(ridge, dtype):
     """s with s^2 = ridge, or None for zero; NaN for a negative entry of a tensor."""
     if isinstance(ridge, (int, float)):
-        if not ridge >= 0:
-            raise ValueError(f"least_squares: ridge is {ridge}; it must not be negative.")
+        if not 0 <= ridge < float("inf"):
+            raise ValueError(
+                f"least_squares: ridge is {ridge}; it must not be negative, nor infinite."
+            )
         return None if ridge == 0 else tf.constant(ridge**0.5, dtype)
-    ridge = tf.convert_to_tensor(ridge, name="ridge")
+    ridge = to_tensor("least_squares", "ridge", ridge)
     if ridge.dtype != dtype:
         raise ValueError(
             f"least_squares: ridge is {ridge.dtype.name} and a is {dtype.name}; they must be of "
@@ -124,7 +127,7 @@ def _root(ridge, dtype):
 
 def _weighted(a, b, weights):
     """Both with the roots of the weights as factors of their rows."""
-    weights = tf.convert_to_tensor(weights, name="weights")
+    weights = to_tensor("least_squares", "weights", weights)
     if weights.dtype != a.dtype:
         raise ValueError(
             f"least_squares: weights is {weights.dtype.name} and a is {a.dtype.name}; they must be "

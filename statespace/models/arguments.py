@@ -3,13 +3,27 @@
 import numpy as np
 import tensorflow as tf
 
+from statespace.linalg_ops.arguments import to_tensor
+
 
 def float_tensor(op, name, value) -> tf.Tensor:
     """The value as a tensor, which must be float32 or float64."""
-    tensor = tf.convert_to_tensor(value, name=name)
+    tensor = to_tensor(op, name, value)
     if tensor.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
     return tensor
+
+
+def as_tensor(op, name, value, dtype):
+    """The value in a dtype; by NumPy, since TensorFlow takes Python's numbers for float32 first.
+
+    Raises:
+      ValueError: it is no array of numbers.
+    """
+    try:
+        return tf.cast(value if tf.is_tensor(value) else np.asarray(value), dtype)
+    except (TypeError, ValueError, tf.errors.UnimplementedError) as error:
+        raise ValueError(f"{op}: {name} is no array of numbers: {value!r}.") from error
 
 
 def check_dtype(op, name, tensor, dtype):

@@ -1,6 +1,7 @@
 """Noise and prior scales of a Bayesian linear regression at the maximum of the evidence."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.linalg_ops import lq
+from statespace.models.evidence_newton import polish
 from statespace.models.linear_gaussian_regression import log_evidence
 from statespace.models.regression_array import CentredData
 from statespace.optimise import minimise
@@ -35,6 +37,7 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
     coordinates are log(noise) and t >= 0 with scale^2 = (exp(t) - 1) / count: the logarithm of
     large scales and the square of small ones, by which the evidence has a slope at zero too. So a
     scale whose best value is zero ends there, exactly, and one that was there can leave again.
+    Newton's method then takes those at a maximum to the last digits.
 
     Args:
       data: pseudo-observations.
@@ -48,15 +51,25 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
     columns = data.x.shape[-1]
     optimum, converged = _search(problem, columns if per_feature else 1)
     batch, dtype = data.y.shape[:-1].as_list(), data.x.dtype.as_numpy_dtype
-    noise_scale = np.exp(optimum[:, 0]) * problem.y_unit
-    at = optimum[:, 1:]
-    weight_scale = np.where(at > 0, _scales(at, problem.count[:, np.newaxis]), 0.0)
-    weight_scale = weight_scale * problem.y_unit[:, np.newaxis] / problem.x_unit
+    converged &= optimum[:, 0] > _NOISE_LIMITS[0]
+    at = np.broadcast_to(optimum[:, 1:], (len(optimum), problem.x.shape[-1]))
+    scales = (
+        np.exp(optimum[:, 0]),
+        np.where(at > 0, _scales(at, problem.count[:, np.newaxis]), 0.0),
+    )
+    polished = polish(problem.x, problem.y, problem.count, *scales, per_feature=per_feature)
+    noise_scale, weight_scale = (
+        np.where(converged.reshape([-1] + [1] * (new.ndim - 1)), new, old)
+        for new, old in zip(polished, scales, strict=True)
+    )
+    if not per_feature:  # one for all, also where x has fewer columns than there are features
+        weight_scale = weight_scale[:, :1] if problem.x.shape[-1] else np.zeros((len(at), 1))
+    weight_scale = weight_scale * (problem.y_unit[:, np.newaxis] / problem.x_unit)
     weight_scale = np.broadcast_to(weight_scale, (len(optimum), columns))
     return Scales(
-        noise_scale.reshape(batch).astype(dtype),
+        (noise_scale * problem.y_unit).reshape(batch).astype(dtype),
         weight_scale.reshape([*batch, columns]).astype(dtype),
-        (converged & (optimum[:, 0] > _NOISE_LIMITS[0])).reshape(batch),
+        converged.reshape(batch),
     )
 
 
@@ -72,19 +85,27 @@ class _Problem(NamedTuple):
 
 def _in_units_of_the_data(data, count, per_feature) -> _Problem:
     batch, columns = data.y.shape[:-1].as_list(), data.x.shape[-1]
-    count = np.broadcast_to(np.asarray(count, np.float64), batch).reshape(-1)
-    x = np.asarray(data.x, np.float64).reshape(-1, *data.x.shape[-2:])
-    y = np.asarray(data.y, np.float64).reshape(-1, data.y.shape[-1])
-    y_unit = np.sqrt((y**2).sum(axis=-1) / np.maximum(count, 1))
-    _check(y_unit, np.reshape(data.y_mean, -1), count, batch, data.x.dtype)
-    x_unit = np.sqrt((x**2).sum(axis=-2) / count[:, np.newaxis])
+    size = math.prod(batch)  # reshape(-1) knows none where an axis is empty
+    count = np.broadcast_to(np.asarray(count, np.float64), batch).reshape(size)
+    x = np.asarray(data.x, np.float64).reshape(size, *data.x.shape[-2:])
+    y = np.asarray(data.y, np.float64).reshape(size, data.y.shape[-1])
+    y_unit = _norm(y, -1) / np.sqrt(np.maximum(count, 1))
+    _check(y_unit, np.reshape(data.y_mean, size), count, batch, data.x.dtype)
+    x_unit = _norm(x, -2) / np.sqrt(count[:, np.newaxis])
     if not per_feature:
-        x_unit = np.linalg.norm(x_unit, axis=-1, keepdims=True) / np.sqrt(max(columns, 1))
+        x_unit = _norm(x_unit, -1)[:, np.newaxis] / np.sqrt(max(columns, 1))
     x_unit = np.where(x_unit > 0, x_unit, 1.0)
     x, y = x / x_unit[:, np.newaxis, :], y / y_unit[:, np.newaxis]
     if not per_feature and x.shape[-2] < columns:  # X X' is all that counts
         x = lq(x, mode="l").numpy()
     return _Problem(x, y, count, x_unit, y_unit)
+
+
+def _norm(x, axis):
+    """Euclidean, of numbers whose squares may be too large or too small."""
+    largest = np.abs(x).max(axis=axis, initial=0.0, keepdims=True)
+    largest = np.where(largest > 0, largest, 1.0)
+    return np.linalg.norm(x / largest, axis=axis) * np.squeeze(largest, axis)
 
 
 def _search(problem: _Problem, num_scales):

@@ -60,7 +60,8 @@ def posterior(x, y, noise_scale, prior_scale, *, prior_mean=0.0, weights=None) -
       (the restricted likelihood).
 
     Raises:
-      ValueError: a shape or dtype is wrong; names the argument.
+      ValueError: a shape or dtype is wrong, or, where values are known, a weight is negative; names
+        the argument. In a graph, a data set with such a weight becomes NaN.
 
     References:
       Seeger et al., Auto-Differentiating Linear Algebra, arXiv:1710.08717, section 1.
@@ -108,8 +109,12 @@ def predict(post: WeightPosterior, x) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
       Mean and variance, ``[..., M]`` each.
+
+    Raises:
+      ValueError: shape or dtype of x is wrong.
     """
-    (x,) = to_matrices(OP, x=x)
+    (x,) = to_matrices(f"{OP}.predict", x=x)
+    _check_features(x, post.mean)
     mean = gemm(x, post.mean[..., tf.newaxis])[..., 0]
     scaled = tf.linalg.matrix_transpose(x * post.scale[..., tf.newaxis, :])
     if post.factor is not None:
@@ -225,6 +230,19 @@ def _evidence_of_observations(problem, l):
     log_determinant = 2 * sum_log_diag(l)
     evidence = problem.constant - 0.5 * (log_determinant + distance)
     return evidence, distance, log_determinant, solved
+
+
+def _check_features(x, mean):
+    if x.dtype != mean.dtype:
+        raise ValueError(
+            f"{OP}.predict: x is {x.dtype.name}; the posterior is {mean.dtype.name}. Cast x."
+        )
+    columns = None if mean.shape.rank is None else mean.shape[-1]
+    if x.shape.rank is not None and None not in (x.shape[-1], columns) and x.shape[-1] != columns:
+        raise ValueError(
+            f"{OP}.predict: x has shape {x.shape}; it must be [..., M, D] with D = {columns} "
+            "features, as the posterior has."
+        )
 
 
 def _off_rows(q, x):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.arguments import float_tensor, refuse_where
+from statespace.models.arguments import as_tensor, float_tensor, refuse_where
 
 _OP = "BayesianLinearRegression"
 
@@ -69,7 +69,7 @@ def observations(caller, x, y, weights=None, repetitions=None, like=None) -> Obs
 def features(x, like):
     """Features to predict at, ``[..., M, D]``, as the weights ``like [..., D]`` ask for them."""
     op = f"{_OP}.predict"
-    x = tf.convert_to_tensor(x)
+    x = float_tensor(op, "x", x)
     if x.dtype != like.dtype:
         raise ValueError(f"{op}: x is {x.dtype.name}; the fit is {like.dtype.name}. Cast x.")
     if x.shape.rank < 2 or x.shape[-1] != like.shape[-1]:
@@ -106,7 +106,7 @@ def _not_negative(op, name, value, like):
 
 
 def _broadcast(op, name, value, like):
-    value = tf.cast(value if tf.is_tensor(value) else np.asarray(value), like.dtype)
+    value = as_tensor(op, name, value, like.dtype)
     try:
         return tf.broadcast_to(value, like.shape)
     except tf.errors.InvalidArgumentError as error:

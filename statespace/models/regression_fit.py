@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops.lq import dependent_rows
-from statespace.models.arguments import check_broadcast
+from statespace.models.arguments import as_tensor, check_broadcast
 from statespace.models.linear_gaussian_regression import WeightPosterior
 from statespace.models.regression_arguments import Observations
 from statespace.models.regression_array import CentredData
@@ -80,22 +80,28 @@ def is_flat(scale):
     return tf.cast(tf.math.is_inf(scale), scale.dtype)
 
 
-def as_tensor(value, dtype):
-    """The value in a dtype; by NumPy, since TensorFlow takes Python's numbers for float32 first."""
-    return tf.cast(value if tf.is_tensor(value) else np.asarray(value), dtype)
+def finite(name, value, dtype):
+    """The value as a tensor; raises ValueError where it is not finite."""
+    value = as_tensor(_OP, name, value, dtype)
+    _require(name, value, np.isfinite(value), "finite")
+    return value
 
 
 def positive(name, value, dtype):
-    """The value as a tensor; raises ValueError where it is not positive."""
-    value = as_tensor(value, dtype)
-    if not np.all(value > 0):
-        raise ValueError(f"{_OP}: {name} is {np.min(value)}; it must be positive.")
+    """The value as a tensor; raises ValueError where it is not positive and finite."""
+    value = as_tensor(_OP, name, value, dtype)
+    _require(name, value, (value > 0) & np.isfinite(value), "positive and finite")
     return value
 
 
 def not_negative(name, value, dtype):
     """The value as a tensor; raises ValueError where it is negative."""
-    value = as_tensor(value, dtype)
-    if not np.all(value >= 0):
-        raise ValueError(f"{_OP}: {name} is {np.min(value)}; it must not be negative.")
+    value = as_tensor(_OP, name, value, dtype)
+    _require(name, value, value >= 0, "zero or positive")
     return value
+
+
+def _require(name, value, right, what):
+    wrong = np.asarray(value)[~np.asarray(right)]
+    if wrong.size:
+        raise ValueError(f"{_OP}: {name} is {wrong[0]}; it must be {what}.")

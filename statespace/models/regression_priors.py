@@ -13,7 +13,7 @@ from statespace.models.refined_least_squares import refined_weights
 from statespace.models.regression_fit import (
     Fit,
     Problem,
-    as_tensor,
+    finite,
     for_each_weight,
     is_flat,
     not_negative,
@@ -125,8 +125,8 @@ class NormalInverseGamma:
     def fit(self, problem: Problem) -> Fit:
         """The normal-inverse-gamma posterior."""
         dtype = problem.data.x.dtype
-        shape = not_negative("shape", self.shape, dtype)
-        rate = not_negative("rate", self.rate, dtype)
+        shape = not_negative("shape", finite("shape", self.shape, dtype), dtype)
+        rate = not_negative("rate", finite("rate", self.rate, dtype), dtype)
         weight_scale = not_negative("weight_scale", self.weight_scale, dtype)
         weight_scale = for_each_weight("weight_scale", weight_scale, problem.data)
         post, intercept = _posterior(problem, self.weight_mean, weight_scale)
@@ -157,7 +157,9 @@ def prior_of(prior):
 def _posterior(problem, weight_mean, relative):
     """The posterior in units of the noise, and the intercept if that is refined too."""
     data = problem.data
-    weight_mean = for_each_weight("weight_mean", as_tensor(weight_mean, data.x.dtype), data)
+    weight_mean = for_each_weight(
+        "weight_mean", finite("weight_mean", weight_mean, data.x.dtype), data
+    )
     post = posterior(data.x, data.y, 1.0, relative, prior_mean=weight_mean)
     flat = is_flat(relative)
     if post.factor is not None and np.any(flat):

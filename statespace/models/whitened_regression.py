@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops import gemm
-from statespace.linalg_ops.arguments import broadcast_batches, to_matrices, with_rank
-from statespace.models.arguments import check_dtype
+from statespace.linalg_ops.arguments import broadcast_batches, to_matrices, to_tensor, with_rank
+from statespace.models.arguments import check_broadcast, check_dtype, refuse_where
 
 OP = "linear_gaussian_regression"
 
@@ -47,6 +47,9 @@ def whitened(x, y, noise_scale, prior_scale, prior_mean, weights) -> Whitened:
     )
     y = with_rank(OP, "y", y, 1, "[..., N]")
     _check_observations(x, y)
+    _check_core("noise_scale", noise_scale, x.shape[-2:-1], "N")
+    _check_core("prior_scale", prior_scale, x.shape[-1:], "D")
+    _check_core("prior_mean", prior_mean, x.shape[-1:], "D")
     wide = _fewer_rows(x) and not _known_infinite(prior_scale)
     row, column = tf.zeros_like(y), tf.zeros(tf.shape(x)[-1:], x.dtype)
     prior_scale, prior_mean = prior_scale + column, prior_mean + column
@@ -57,7 +60,12 @@ def whitened(x, y, noise_scale, prior_scale, prior_mean, weights) -> Whitened:
     root, log_root, count = 1 / noise_scale + row, row - tf.math.log(noise_scale), row + 1
     if weights is not None:
         weights = _like("weights", weights, x.dtype)
-        used = tf.broadcast_to(weights > 0, tf.shape(weights + root))
+        _check_core("weights", weights, x.shape[-2:-1], "N")
+        advice = "it must not be negative"
+        refuse_where(OP, "weights", weights, lambda value: ~(value >= 0), advice)
+        # In a graph, which cannot raise, what is no weight makes its data set NaN.
+        weights = tf.where(weights >= 0, weights, tf.constant(math.nan, x.dtype))
+        used = tf.broadcast_to(~tf.equal(weights, 0), tf.shape(weights + root))
         safe = tf.where(used, weights, tf.ones_like(root))
         root = tf.where(used, root * tf.sqrt(safe), tf.zeros_like(root))
         log_root = tf.where(used, log_root + 0.5 * tf.math.log(safe), tf.zeros_like(root))
@@ -80,7 +88,7 @@ def whitened(x, y, noise_scale, prior_scale, prior_mean, weights) -> Whitened:
 def _like(name, value, dtype):
     if isinstance(value, (int, float)):
         return tf.constant(value, dtype)
-    value = tf.convert_to_tensor(value, name=name)
+    value = to_tensor(OP, name, value)
     check_dtype(OP, name, value, dtype)
     return value
 
@@ -94,6 +102,18 @@ def _check_observations(x, y):
             f"{OP}: y has shape {y.shape}; it must be [..., N] with N = {rows[0]}, as x {x.shape} "
             "says."
         )
+    try:
+        tf.broadcast_static_shape(x.shape[:-2], y.shape[:-1])
+    except ValueError as error:
+        raise ValueError(
+            f"{OP}: x has shape {x.shape} and y {y.shape}; their batch axes do not broadcast."
+        ) from error
+
+
+def _check_core(name, value, axis, size):
+    """The last axis of the value, where it has one, must be that of x or 1."""
+    if axis.rank is not None and value.shape.rank:
+        check_broadcast(OP, name, value[..., :], axis, f"[..., {size}] with {size} = {axis[0]}")
 
 
 def _fewer_rows(x):

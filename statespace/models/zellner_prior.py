@@ -6,7 +6,9 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops import lq, triangular_solve
+from statespace.models.arguments import check_broadcast
 from statespace.models.linear_gaussian_regression import WeightPosterior
+from statespace.models.refined_least_squares import refined_weights
 from statespace.models.regression_fit import (
     Fit,
     Problem,
@@ -26,8 +28,9 @@ class ZellnerG:
     on how the features are combined. The posterior is that of least squares, shrunk by g / (1 + g).
 
     Args:
-      g: a positive number; None: the number of observations (unit information); "evidence": where
-        the evidence is highest, zero for features that explain no more than chance.
+      g: a positive number, or one for each data set, ``[...]``; None: the number of observations
+        (unit information); "evidence": where the evidence is highest, zero for features that
+        explain no more than chance.
 
     References:
       Liang et al., Mixtures of g Priors for Bayesian Variable Selection, JASA 103 (2008).
@@ -42,12 +45,10 @@ class ZellnerG:
       [1.125]
     """
 
-    g: float | str | None = None
+    g: float | str | np.ndarray | tf.Tensor | None = None
 
     def fit(self, problem: Problem) -> Fit:
         """The posterior, from X = Q_x L_x' and y = Q_x z + a rest of length rho."""
-        if problem.refine is not None:
-            raise ValueError(f"{_OP}: refine=True does not go with Zellner's g-prior.")
         data, dtype = problem.data, problem.data.x.dtype
         num_rows, columns = np.shape(data.x)[-2:]
         if num_rows < columns:
@@ -61,10 +62,19 @@ class ZellnerG:
         refuse_dependent(factor, tf.ones_like(z), num_rows)
         explained = tf.reduce_sum(z**2, axis=-1)
         rest = tf.reduce_sum(l[..., columns, columns:] ** 2, axis=-1)
+        solution = triangular_solve(factor, z[..., tf.newaxis], adjoint=True)[..., 0]
+        intercept = None
+        if problem.refine is not None:
+            flat = tf.fill(z.shape, tf.constant(np.inf, dtype))
+            has_intercept = data.total_weight is not None
+            solution, intercept, rest = refined_weights(
+                problem.refine, has_intercept, tf.zeros_like(z), flat
+            )
         g = self._value(problem.count, explained, rest, columns)
         g = tf.cast(g, dtype) + tf.zeros_like(rest)
         shrinkage = g / (1 + g)
-        solution = triangular_solve(factor, z[..., tf.newaxis], adjoint=True)[..., 0]
+        if intercept is not None:  # the features' part in it is shrunk, as they are
+            intercept = shrinkage * intercept + (1 - shrinkage) * data.y_mean
         post = WeightPosterior(
             mean=shrinkage[..., tf.newaxis] * solution,
             scale=tf.sqrt(shrinkage)[..., tf.newaxis] + tf.zeros_like(z),
@@ -77,12 +87,13 @@ class ZellnerG:
         zero = tf.zeros([], dtype)
         inverse = triangular_solve(factor, tf.linalg.diag(tf.ones_like(z)))
         scale = tf.sqrt(g[..., tf.newaxis]) * tf.norm(inverse, axis=-2)
-        return with_unknown_noise(post, problem.count, problem.constant, zero, zero, scale)
+        fitted = with_unknown_noise(post, problem.count, problem.constant, zero, zero, scale)
+        return fitted._replace(refined_intercept=intercept)
 
     def _value(self, count, explained, rest, columns):
         if self.g is None:
             return count
-        if self.g == "evidence":  # Liang et al., equation 9
+        if isinstance(self.g, str) and self.g == "evidence":  # Liang et al., equation 9
             rounding = 16 * np.finfo(rest.dtype.as_numpy_dtype).eps
             if np.any(rest <= rounding**2 * explained):
                 raise ValueError(
@@ -91,4 +102,6 @@ class ZellnerG:
                 )
             g = explained * (count - columns) / (rest * max(columns, 1)) - 1
             return tf.maximum(g, tf.zeros_like(rest))
-        return positive("g", self.g, rest.dtype)
+        g = positive("g", self.g, rest.dtype)
+        check_broadcast(_OP, "g", g, rest.shape, f"one value a data set, {rest.shape}")
+        return g

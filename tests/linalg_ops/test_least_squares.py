@@ -270,6 +270,12 @@ def test_rejects_wrong_arguments_by_name():
         linalg_ops.least_squares(a, b[:2])
     with pytest.raises(ValueError, match=r"ridge is -1\.0; it must not be negative"):
         linalg_ops.least_squares(a, b, ridge=-1.0)
+    with pytest.raises(ValueError, match="ridge is inf; it must not be"):
+        linalg_ops.least_squares(a, b, ridge=np.inf)
+    with pytest.raises(ValueError, match="least_squares: ridge is no array of numbers"):
+        linalg_ops.least_squares(a, b, ridge=None)
+    with pytest.raises(ValueError, match="least_squares: a is no array of numbers"):
+        linalg_ops.least_squares(None, b)
     with pytest.raises(ValueError, match="ridge is float32 and a is float64"):
         linalg_ops.least_squares(a, b, ridge=tf.constant(1.0))
 

@@ -7,6 +7,8 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ARDRegression, BayesianRidge
 
 from statespace.models import BayesianLinearRegression, FixedPrior
+from statespace.models import linear_gaussian_regression as regression
+from statespace.models.evidence_newton import evidence_derivatives, polish
 
 # Without the hyperpriors that scikit-learn adds by default, and converged.
 NO_HYPERPRIORS = {"alpha_1": 0, "alpha_2": 0, "lambda_1": 0, "lambda_2": 0, "compute_score": True}
@@ -133,3 +135,69 @@ def test_a_batch_of_constant_targets_is_refused_by_index():
     y[:2] += x[:2, :, 0] ** 2
     with pytest.raises(ValueError, match=r"y is constant \(batch index \[2\]\)"):
         BayesianLinearRegression().fit(x, y)
+
+
+@pytest.mark.parametrize("prior", ["evidence", "ard"])
+def test_units_move_nothing(prior):
+    """To the last digits: the search ends somewhere near the maximum, Newton's method at it."""
+    x, y = load_diabetes(return_X_y=True)
+    model = BayesianLinearRegression(prior).fit(x, y)
+    largest = np.abs(model.coefficients).max()
+    for x_unit, y_unit in ((1e8, 1.0), (1e-8, 1e8), (1.0, 1e-8)):
+        other = BayesianLinearRegression(prior).fit(x * x_unit, y * y_unit)
+        moved = other.coefficients * x_unit / y_unit - model.coefficients
+        assert np.abs(moved).max() < 1e-11 * largest
+        np.testing.assert_allclose(other.noise_scale / y_unit, model.noise_scale, rtol=1e-12)
+    # Units whose squares no float64 holds, too.
+    huge = BayesianLinearRegression(prior).fit(x * 1e200, y)
+    assert np.abs(huge.coefficients * 1e200 - model.coefficients).max() < 1e-11 * largest
+
+
+@pytest.mark.parametrize("per_feature", [False, True])
+def test_newton_finds_the_maximum_again_and_stays_put_elsewhere(per_feature):
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(2, 30, 3))
+    y = x @ [1.0, 2.0, 0.0] + 0.3 * rng.normal(size=(2, 30))
+    prior = "ard" if per_feature else "evidence"
+    model = BayesianLinearRegression(prior, intercept=False).fit(x, y)
+    noise, weight = np.array(model.noise_scale), np.array(model.weight_scale)
+    count = np.full(2, 30.0)
+    near = polish(x, y, count, 1.01 * noise, 0.98 * weight, per_feature=per_feature)
+    np.testing.assert_allclose(near[0], noise, rtol=1e-12)
+    np.testing.assert_allclose(near[1], weight, rtol=1e-12)
+    far = polish(x, y, count, 9 * noise, 0.1 * weight, per_feature=per_feature)
+    np.testing.assert_array_equal(far[0], 9 * noise)
+    np.testing.assert_array_equal(far[1], 0.1 * weight)
+
+
+@pytest.mark.parametrize("shape", [(9, 3), (3, 4)])
+def test_curvature_equals_finite_differences(shape):
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(1, *shape)), rng.normal(size=(1, shape[0]))
+    at = rng.uniform(-0.5, 0.5, size=1 + shape[1])
+
+    def evidence(at):  # by logarithms of variances
+        scales = np.exp(0.5 * at)
+        return regression.log_evidence(x[0], y[0], scales[0], scales[1:])
+
+    def derivatives(at):
+        scales = np.exp(0.5 * at)[np.newaxis]
+        return evidence_derivatives(x, y, np.array([shape[0]]), scales[:, 0], scales[:, 1:])
+
+    slope, curvature = derivatives(at)
+    (wanted,) = finite_differences.gradient(evidence, [at], step=1e-3)
+    np.testing.assert_allclose(slope[0], wanted, atol=1e-9)
+    for i in range(len(at)):
+        (wanted,) = finite_differences.gradient(lambda v: derivatives(v)[0][0, i], [at], step=1e-3)  # noqa: B023
+        np.testing.assert_allclose(curvature[0, i], wanted, atol=1e-9)
+
+
+def test_one_observation_and_no_features():
+    x, y = np.random.default_rng(7).normal(size=(6, 3)), np.arange(6.0) ** 2
+    for prior in ("evidence", "ard"):
+        with pytest.raises(ValueError, match="y is constant, so its noise"):
+            BayesianLinearRegression(prior).fit(x[:1], y[:1])
+        model = BayesianLinearRegression(prior).fit(x[:, :0], y)
+        assert model.coefficients.shape == (0,)
+        # Its noise is where N - 1 squares, the intercept's deducted, are most likely.
+        np.testing.assert_allclose(model.noise_scale, np.std(y, ddof=1), rtol=1e-9)

@@ -305,5 +305,35 @@ def test_rejects_wrong_arguments_by_name():
         regression.posterior(
             **(arguments | {"prior_scale": arguments["prior_scale"].astype(np.float32)})
         )
+    for name, shape in (
+        ("noise_scale", (3,)),
+        ("prior_scale", (5,)),
+        ("prior_mean", (3,)),
+        ("weights", (4,)),
+    ):
+        with pytest.raises(ValueError, match=rf"{name} has shape \({shape[0]},\); it must broad"):
+            regression.log_evidence(**(arguments | {name: np.ones(shape)}))
+    for name in ("x", "y", "prior_scale"):
+        with pytest.raises(ValueError, match=f"{name} is no array of numbers"):
+            regression.log_evidence(**(arguments | {name: None}))
+    batches = {"x": np.ones((3, 5, 2)), "y": np.ones((2, 5))}
+    with pytest.raises(ValueError, match=r"x has shape .* and y .*; their batch axes do not"):
+        regression.posterior(**(arguments | batches))
+    post = regression.posterior(**arguments)
+    with pytest.raises(ValueError, match=r"predict: x has shape \(4, 3\); .* D = 2"):
+        regression.predict(post, np.ones((4, 3)))
+    with pytest.raises(ValueError, match="predict: x is float32; the posterior is float64"):
+        regression.predict(post, np.ones((4, 2), np.float32))
     with pytest.raises(ValueError, match="x is int"):
         regression.posterior(**(arguments | {"x": np.ones((5, 2), int)}))
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan])
+def test_what_is_no_weight_does_not_pass_for_zero(wrong):
+    arguments = problem((5, 2), batch=(2,))
+    weights = np.ones((2, 5))
+    weights[1, 2] = wrong
+    with pytest.raises(ValueError, match=r"weights\[1, 2\] is .*; it must not be negative"):
+        regression.log_evidence(**arguments, weights=weights)
+    graph = tf.function(lambda weights: regression.log_evidence(**arguments, weights=weights))
+    np.testing.assert_array_equal(np.isnan(graph(tf.constant(weights))), [False, True])

@@ -9,12 +9,23 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from statespace.models import BayesianLinearRegression, NormalInverseGamma
+from statespace.models import BayesianLinearRegression, NormalInverseGamma, ZellnerG
 from statespace.models.sklearn_regression import BayesianLinearRegressor
 
 
+def refused(estimator):
+    """Checks on data with more features than observations, which these priors do not determine."""
+    if estimator.prior == "flat" or isinstance(estimator.prior, ZellnerG):
+        return {"check_sample_weight_equivalence_on_dense_data": "30 features, 15 observations"}
+    return {}
+
+
 @parametrize_with_checks(
-    [BayesianLinearRegressor(), BayesianLinearRegressor(NormalInverseGamma(1.0, 1.0, 1.0))]
+    [
+        BayesianLinearRegressor(prior)
+        for prior in ("evidence", NormalInverseGamma(1.0, 1.0, 1.0), "flat", ZellnerG())
+    ],
+    expected_failed_checks=refused,
 )
 def test_conventions_of_scikit_learn(estimator, check):
     check(estimator)
@@ -57,3 +68,15 @@ def test_in_a_pipeline_and_a_search():
     pipeline = make_pipeline(StandardScaler(), BayesianLinearRegressor())
     search = GridSearchCV(pipeline, {"bayesianlinearregressor__prior": ["evidence", "ard"]}, cv=3)
     assert search.fit(x, y).best_score_ > 0.45
+
+
+@pytest.mark.parametrize("prior", ["flat", ZellnerG()], ids=str)
+def test_repetitions_under_priors_that_need_observations(prior):
+    """What scikit-learn's check asks for, on data that determine the weights."""
+    rng = np.random.default_rng(0)
+    x, y, times = rng.normal(size=(25, 6)), rng.normal(size=25), rng.integers(0, 4, size=25)
+    regressor = BayesianLinearRegressor(prior).fit(x, y, times)
+    repeated = BayesianLinearRegressor(prior).fit(np.repeat(x, times, 0), np.repeat(y, times))
+    np.testing.assert_allclose(regressor.predict(x), repeated.predict(x), rtol=1e-10)
+    with pytest.raises(ValueError, match="column 4 of x is a combination|at least as many observ"):
+        BayesianLinearRegressor(prior).fit(x[:5], y[:5])
