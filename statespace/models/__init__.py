@@ -21,7 +21,7 @@ from statespace.models.matern import MaternProcess
 from statespace.models.motion import ConstantAcceleration, ConstantVelocity
 from statespace.models.pca import PCA
 from statespace.models.regression import DynamicRegression, Regression
-from statespace.models.regression_priors import FixedPrior, NormalInverseGamma
+from statespace.models.regression_priors import EvidencePrior, FixedPrior, NormalInverseGamma
 from statespace.models.seasonal import Seasonal, TrigonometricSeasonal
 from statespace.models.sparse_gaussian_process import SparseGaussianProcess
 from statespace.models.structural import StructuralModel
@@ -41,6 +41,7 @@ __all__ = [
     "DampedTrend",
     "DynamicFactor",
     "DynamicRegression",
+    "EvidencePrior",
     "ExponentialSmoothing",
     "FixedPrior",
     "GaussianProcess",

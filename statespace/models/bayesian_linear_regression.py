@@ -27,9 +27,11 @@ class BayesianLinearRegression(RegressionPosterior):
 
         * "evidence": scales of noise and weights where the evidence (the marginal likelihood) is
           highest, one scale for all weights;
-        * "ard": the same with a scale for each weight;
+        * "ard": the same with a scale for each weight; with as many features as observations or
+          more, give :class:`EvidencePrior` the noise;
         * "flat": nothing known about weights and noise, which gives least squares with Student's t;
-        * a :class:`FixedPrior`, :class:`NormalInverseGamma` or :class:`ZellnerG`.
+        * a :class:`FixedPrior`, :class:`EvidencePrior`, :class:`NormalInverseGamma` or
+          :class:`ZellnerG`.
       intercept: whether there is a constant, with a flat prior.
 
     Attributes:

@@ -20,6 +20,7 @@ _LARGEST_WEIGHT = 1e7
 _FLOOR = 1e-6  # in place of a weight's scale of zero, where the gradient by its square is wanted
 # (noise, scale of all weights together) where a search starts: mostly noise, and mostly signal.
 _STARTS = ((0.8, 0.5), (0.1, 1.0))
+_STARTS_OF_WEIGHTS = (1.0, 1e-3)  # where the noise is known: all weights there, and hardly any
 
 
 class Scales(NamedTuple):
@@ -30,7 +31,7 @@ class Scales(NamedTuple):
     converged: np.ndarray  # False also where the noise tends to zero, bool [...]
 
 
-def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
+def maximise(data: CentredData, count, *, per_feature: bool, noise_scale=None) -> Scales:
     """Maximises the evidence by L-BFGS, with its gradient through the LQ factorisation.
 
     All batch items and starts run in step, in units of the data, so that these do not matter. The
@@ -43,22 +44,26 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
       data: pseudo-observations.
       count: how many observations they stand for, the intercept's deducted, ``[...]``.
       per_feature: a scale for each weight (automatic relevance determination), or one for all.
+      noise_scale: where it is known, ``[...]``; then the unit of y, and not estimated.
 
     Raises:
       ValueError: there is no observation, or y is constant, so that there is nothing to estimate.
     """
-    problem = _in_units_of_the_data(data, count, per_feature)
+    problem = _in_units_of_the_data(data, count, per_feature, noise_scale)
+    noise_known = noise_scale is not None
     columns = data.x.shape[-1]
-    optimum, converged = _search(problem, columns if per_feature else 1)
+    optimum, converged = _search(problem, columns if per_feature else 1, noise_known)
     batch, dtype = data.y.shape[:-1].as_list(), data.x.dtype.as_numpy_dtype
-    converged &= optimum[:, 0] > _NOISE_LIMITS[0]
+    if not noise_known:
+        converged &= optimum[:, 0] > _NOISE_LIMITS[0]
     at = np.broadcast_to(optimum[:, 1:], (len(optimum), problem.x.shape[-1]))
     scales = (
         np.exp(optimum[:, 0]),
         np.where(at > 0, _scales(at, problem.count[:, np.newaxis]), 0.0),
     )
-    polished = polish(problem.x, problem.y, problem.count, *scales, per_feature=per_feature)
-    noise_scale, weight_scale = (
+    options = {"per_feature": per_feature, "noise_known": noise_known}
+    polished = polish(problem.x, problem.y, problem.count, *scales, **options)
+    noise, weight_scale = (
         np.where(converged.reshape([-1] + [1] * (new.ndim - 1)), new, old)
         for new, old in zip(polished, scales, strict=True)
     )
@@ -67,7 +72,7 @@ def maximise(data: CentredData, count, *, per_feature: bool) -> Scales:
     weight_scale = weight_scale * (problem.y_unit[:, np.newaxis] / problem.x_unit)
     weight_scale = np.broadcast_to(weight_scale, (len(optimum), columns))
     return Scales(
-        (noise_scale * problem.y_unit).reshape(batch).astype(dtype),
+        (noise * problem.y_unit).reshape(batch).astype(dtype),
         weight_scale.reshape([*batch, columns]).astype(dtype),
         converged.reshape(batch),
     )
@@ -81,24 +86,28 @@ class _Problem(NamedTuple):
     count: np.ndarray  # [A]
     x_unit: np.ndarray  # [A, D] or [A, 1]
     y_unit: np.ndarray  # [A]
+    spread: np.ndarray  # of y in that unit, [A]
 
 
-def _in_units_of_the_data(data, count, per_feature) -> _Problem:
+def _in_units_of_the_data(data, count, per_feature, noise_scale) -> _Problem:
     batch, columns = data.y.shape[:-1].as_list(), data.x.shape[-1]
     size = math.prod(batch)  # reshape(-1) knows none where an axis is empty
     count = np.broadcast_to(np.asarray(count, np.float64), batch).reshape(size)
     x = np.asarray(data.x, np.float64).reshape(size, *data.x.shape[-2:])
     y = np.asarray(data.y, np.float64).reshape(size, data.y.shape[-1])
-    y_unit = _norm(y, -1) / np.sqrt(np.maximum(count, 1))
-    _check(y_unit, np.reshape(data.y_mean, size), count, batch, data.x.dtype)
-    x_unit = _norm(x, -2) / np.sqrt(count[:, np.newaxis])
+    y_unit = spread = _norm(y, -1) / np.sqrt(np.maximum(count, 1))
+    if noise_scale is None:
+        _check(y_unit, np.reshape(data.y_mean, size), count, batch, data.x.dtype)
+    else:
+        y_unit = np.broadcast_to(np.asarray(noise_scale, np.float64), batch).reshape(size)
+    x_unit = _norm(x, -2) / np.sqrt(np.maximum(count, 1)[:, np.newaxis])
     if not per_feature:
         x_unit = _norm(x_unit, -1)[:, np.newaxis] / np.sqrt(max(columns, 1))
     x_unit = np.where(x_unit > 0, x_unit, 1.0)
     x, y = x / x_unit[:, np.newaxis, :], y / y_unit[:, np.newaxis]
     if not per_feature and x.shape[-2] < columns:  # X X' is all that counts
         x = lq(x, mode="l").numpy()
-    return _Problem(x, y, count, x_unit, y_unit)
+    return _Problem(x, y, np.maximum(count, 1), x_unit, y_unit, spread / y_unit)
 
 
 def _norm(x, axis):
@@ -108,7 +117,7 @@ def _norm(x, axis):
     return np.linalg.norm(x / largest, axis=axis) * np.squeeze(largest, axis)
 
 
-def _search(problem: _Problem, num_scales):
+def _search(problem: _Problem, num_scales, noise_known):
     """The best of the searches from all starts: coordinates ``[A, 1 + num_scales]``, converged."""
     x, y, count, *_ = problem
     missing = count - y.shape[-1]
@@ -122,22 +131,27 @@ def _search(problem: _Problem, num_scales):
         found = slope(points, x[items], y[items], count[items], missing[items])
         return tuple(v.numpy() for v in found)
 
-    largest = np.log1p(_LARGEST_WEIGHT**2 * count.max(initial=1.0))
+    spread = problem.spread.max(initial=1.0)
+    largest = np.log1p((_LARGEST_WEIGHT * spread) ** 2 * count.max(initial=1.0))
+    starts, limits = _STARTS, _NOISE_LIMITS
+    if noise_known:
+        starts, limits = [(1.0, scale) for scale in _STARTS_OF_WEIGHTS], (0.0, 0.0)
     found = minimise(
         objective,
-        np.concatenate([_start(noise, scale, count, num_scales) for noise, scale in _STARTS]),
-        np.repeat(np.transpose([_NOISE_LIMITS, (0.0, largest)]), [1, num_scales], axis=1),
+        np.concatenate([_start(*start, problem, num_scales) for start in starts]),
+        np.repeat(np.transpose([limits, (0.0, largest)]), [1, num_scales], axis=1),
         gradient_tolerance=1e-8,
         value_tolerance=0.0,
     )
-    best = np.argmin(found.value.reshape(len(_STARTS), -1), axis=0) * len(x) + np.arange(len(x))
+    best = np.argmin(found.value.reshape(len(starts), -1), axis=0) * len(x) + np.arange(len(x))
     return found.x[best], found.converged[best]
 
 
-def _start(noise_scale, weight_scale, count, num_scales):
-    """Coordinates ``[A, 1 + num_scales]``; the weights have ``weight_scale`` together."""
-    noise = np.full((len(count), 1), np.log(noise_scale))
-    weights = np.log1p(weight_scale**2 / max(num_scales, 1) * count)[:, np.newaxis]
+def _start(noise_scale, weight_scale, problem, num_scales):
+    """Coordinates ``[A, 1 + num_scales]``; the weights have ``weight_scale`` of y's together."""
+    noise = np.full((len(problem.count), 1), np.log(noise_scale))
+    square = (weight_scale * problem.spread) ** 2 / max(num_scales, 1)
+    weights = np.log1p(square * problem.count)[:, np.newaxis]
     return np.concatenate([noise, np.repeat(weights, num_scales, axis=1)], axis=1)
 
 

@@ -69,21 +69,59 @@ class FixedPrior:
 class EvidencePrior:
     """Scales of noise and weights at the maximum of the evidence, one for all weights or for each.
 
-    With a scale for each (``per_feature``, automatic relevance determination), those of irrelevant
-    features are zero at the maximum.
+    With a scale for each (automatic relevance determination), those of irrelevant features are zero
+    at the maximum.
+
+    With a scale for each of as many features as observations or more, mostly no maximum exists: as
+    the noise tends to zero, ever more features come in and the evidence grows, up to weights that
+    reproduce y. Where ``noise_scale`` is given, the maximum exists however many features there are.
+    That of a fit with one scale for all (``"evidence"``) may do.
+
+    Args:
+      per_feature: a scale for each weight, or one for all.
+      noise_scale: standard deviation of the noise of an observation of weight 1, ``[...]``; None:
+        estimated.
+
+    References:
+      MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4.
+      Tipping, M. E. (2001). Sparse Bayesian learning and the relevance vector machine. JMLR 1.
+
+    Example:
+
+      >>> import numpy as np
+      >>> import statespace as ss
+      >>> x = np.random.default_rng(0).normal(size=(20, 40))
+      >>> y = 3.0 * x[:, 0] - 2.0 * x[:, 1]
+      >>> prior = ss.models.EvidencePrior(per_feature=True, noise_scale=0.5)
+      >>> weights = ss.models.BayesianLinearRegression(prior).fit(x, y).coefficients.numpy()
+      >>> print(np.flatnonzero(weights), weights[:2].round(1))
+      [0 1] [ 3. -2.]
     """
 
     per_feature: bool = False
+    noise_scale: float | np.ndarray | tf.Tensor | None = None
 
     def fit(self, problem: Problem) -> Fit:
         """The posterior at the scales that maximise the evidence."""
-        scales = maximise(problem.data, problem.count, per_feature=self.per_feature)
+        noise_scale = self.noise_scale
+        if noise_scale is not None:
+            noise_scale = positive("noise_scale", noise_scale, problem.data.x.dtype)
+            try:
+                noise_scale = tf.broadcast_to(noise_scale, problem.data.y_mean.shape)
+            except tf.errors.InvalidArgumentError as error:
+                raise ValueError(
+                    f"{_OP}: noise_scale has shape {noise_scale.shape}; it must broadcast to one "
+                    f"value a data set, {problem.data.y_mean.shape}."
+                ) from error
+        scales = maximise(
+            problem.data, problem.count, per_feature=self.per_feature, noise_scale=noise_scale
+        )
         if not scales.converged.all():
             warnings.warn(
                 f"{_OP}: no maximum of the evidence within reach in {np.sum(~scales.converged)} of "
                 f"{scales.converged.size} data sets (see converged). Mostly, the weights then "
-                "reproduce y exactly and the noise tends to zero: take fewer features, or fix the "
-                "scales.",
+                "reproduce y exactly and the noise tends to zero: take fewer features, or give the "
+                "noise: prior=EvidencePrior(per_feature, noise_scale).",
                 stacklevel=4,
             )
         fitted = FixedPrior(scales.noise_scale, scales.weight_scale).fit(problem)
@@ -150,7 +188,7 @@ def prior_of(prior):
         return _NAMED[prior]
     raise ValueError(
         f"{_OP}: prior is {prior!r}; it must be one of {', '.join(map(repr, _NAMED))}, or a "
-        "FixedPrior, NormalInverseGamma or ZellnerG."
+        "FixedPrior, EvidencePrior, NormalInverseGamma or ZellnerG."
     )
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from oracles import finite_differences
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import ARDRegression, BayesianRidge
 
-from statespace.models import BayesianLinearRegression, FixedPrior
+from statespace.models import BayesianLinearRegression, EvidencePrior, FixedPrior
 from statespace.models import linear_gaussian_regression as regression
 from statespace.models.evidence_newton import evidence_derivatives, polish
 
@@ -201,3 +202,49 @@ def test_one_observation_and_no_features():
         assert model.coefficients.shape == (0,)
         # Its noise is where N - 1 squares, the intercept's deducted, are most likely.
         np.testing.assert_allclose(model.noise_scale, np.std(y, ddof=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("units", [(1.0, 1.0), (1e8, 1e-8)])
+def test_known_noise_has_sparse_weights_however_many_features(units):
+    """Twice as many features as observations; the noise, if estimated, would tend to zero."""
+    x_unit, y_unit = units
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(2, 30, 60))
+    truth = np.zeros(60)
+    truth[[5, 40]] = 2.0, -3.0
+    y = (x @ truth + 0.3 * rng.normal(size=(2, 30)) + 4.0) * y_unit
+    x = x * x_unit
+    prior = EvidencePrior(per_feature=True, noise_scale=np.array([0.3, 0.6]) * y_unit)
+    model = BayesianLinearRegression(prior).fit(x, y)
+    assert model.converged.all()
+    np.testing.assert_allclose(model.noise_scale, [0.3 * y_unit, 0.6 * y_unit], rtol=1e-14)
+    weights = model.coefficients * x_unit / y_unit
+    np.testing.assert_allclose(tf.gather(weights, [5, 40], axis=1), [[2, -3]] * 2, atol=0.25)
+    assert np.all(np.sum(weights != 0, axis=1) <= 20)
+    np.testing.assert_allclose(np.linalg.norm(weights - truth, axis=1), 0.0, atol=0.6)
+    # No scale would rather be another, and none that is zero would rather be in.
+    scale = model.weight_scale.numpy()
+    for item in range(2):
+        one = EvidencePrior(per_feature=True, noise_scale=float(prior.noise_scale[item]))
+        alone = BayesianLinearRegression(one).fit(x[item], y[item])
+        np.testing.assert_allclose(alone.coefficients, model.coefficients[item], rtol=1e-7)
+        for position in (5, 40, *np.flatnonzero(scale[item] == 0)[:4]):
+            for factor in (0.8, 1.25):
+                other = scale[item].copy()
+                other[position] = factor * other[position] or 0.05 * y_unit / x_unit
+                fixed = BayesianLinearRegression(FixedPrior(prior.noise_scale[item], other))
+                assert fixed.fit(x[item], y[item]).log_evidence < model.log_evidence[item]
+
+
+def test_known_noise_with_one_scale_and_a_target_that_is_constant():
+    rng = np.random.default_rng(10)
+    x = rng.normal(size=(40, 4))
+    y = x @ np.ones(4) + rng.normal(size=40)
+    free = BayesianLinearRegression("evidence").fit(x, y)
+    known = BayesianLinearRegression(EvidencePrior(noise_scale=free.noise_scale)).fit(x, y)
+    np.testing.assert_allclose(known.weight_scale, free.weight_scale, rtol=1e-9)
+    flat = BayesianLinearRegression(EvidencePrior(noise_scale=0.1)).fit(x, np.full(40, 7.0))
+    np.testing.assert_array_equal(flat.coefficients, 0.0)
+    np.testing.assert_allclose(flat.intercept, 7.0, rtol=1e-15)
+    with pytest.raises(ValueError, match=r"noise_scale has shape \(3,\); it must broadcast"):
+        BayesianLinearRegression(EvidencePrior(noise_scale=np.ones(3))).fit(x, y)

@@ -78,5 +78,5 @@ def test_repetitions_under_priors_that_need_observations(prior):
     regressor = BayesianLinearRegressor(prior).fit(x, y, times)
     repeated = BayesianLinearRegressor(prior).fit(np.repeat(x, times, 0), np.repeat(y, times))
     np.testing.assert_allclose(regressor.predict(x), repeated.predict(x), rtol=1e-10)
-    with pytest.raises(ValueError, match="column 4 of x is a combination|at least as many observ"):
+    with pytest.raises(ValueError, match=r"column 4 of x is a combination|at least as many observ"):
         BayesianLinearRegressor(prior).fit(x[:5], y[:5])
