@@ -123,7 +123,7 @@ class BayesianLinearRegression(RegressionPosterior):
     def _others(self, caller, *arguments):
         """The array of observations to be added or removed."""
         state = self._fitted
-        data = observations(caller, *arguments, like=state.fit.posterior.mean)
+        data = observations(caller, *arguments, like=state.features)
         return regression_array.collect(data, self.intercept_wanted, state.array.origin)
 
     def _settle(self, array, refine=None):

@@ -9,24 +9,26 @@ from statespace.models.regression_arguments import Observations
 _MOST_STEPS = 20
 
 
-def refine(a, b):
-    """The X that minimises |A X - B|^2, and that least square.
+def refine(a, b, weights):
+    """The X that minimises the sum of weight_i (a_i X - b_i)^2, and that least sum.
 
     Residual and solution are corrected together, by solving
 
-        [ I  A ] [r]   [b]
-        [ A' 0 ] [x] = [0]
+        [ I    A ] [r]   [b]
+        [ A' W 0 ] [x] = [0]
 
-    for what is left of both sides, computed in double-double arithmetic. Each step gains about as
+    for what is left of both sides, computed in double-double arithmetic from A, b and W as they
+    are: rows that were scaled by roots of weights would be rounded ones. Each step gains about as
     many digits as the first solution had, whatever the size of the residual; the steps end where
     corrections no longer become smaller.
 
     Args:
       a: ``[..., m, n]``, float32 or float64 array of full column rank.
       b: ``[..., m]``.
+      weights: not negative, ``[..., m]``.
 
     Returns:
-      X ``[..., n]``, and the square of the residual ``[...]``.
+      X ``[..., n]``, and the least sum ``[...]``.
 
     References:
       Björck, Iterative refinement of linear least squares solutions I, BIT 7 (1967).
@@ -35,32 +37,38 @@ def refine(a, b):
     Example:
 
       >>> import numpy as np
-      >>> x, square = refine(np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]]), [1.0, 3.0, 5.0])
+      >>> a = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0]])
+      >>> x, square = refine(a, [1.0, 3.0, 5.0], np.ones(3))
       >>> print(x, square)
       [1. 2.] 0.0
     """
-    a, b = np.asarray(a), np.asarray(b)
-    l, q = lq(np.swapaxes(a, -1, -2))
-    q, columns = q.numpy(), np.linalg.norm(a, axis=-2)
+    a, b, weights = np.asarray(a), np.asarray(b), np.asarray(weights)
+    transposed, root = np.swapaxes(a, -1, -2), np.sqrt(weights)
+    scaled = transposed * root[..., np.newaxis, :]
+    l, q = lq(scaled)
+    q, columns = q.numpy(), np.linalg.norm(scaled, axis=-1)
+    safe = np.where(root > 0, root, np.ones_like(root))
     x, r, last = np.zeros_like(columns), np.zeros_like(b), np.inf
     for _ in range(_MOST_STEPS):
         f = _residual(np.stack([b, -r], axis=-1), a, x)
-        g = _residual(np.zeros((*x.shape, 1), x.dtype), np.swapaxes(a, -1, -2), r)
-        dx, dr = _solve(l, q, f, g)
+        high, low = _two_product(weights, r)
+        g = _residual(-transposed * low[..., np.newaxis, :], transposed, high)
+        dx, dr = _solve(l, q, root * f, g)
+        dr = dr / safe
         size = np.linalg.norm(dx * columns, axis=-1, keepdims=True)
         smaller = size < 0.5 * last
         if not smaller.any():
             break
         x, r = np.where(smaller, x + dx, x), np.where(smaller, r + dr, r)
         last = np.where(smaller, size, 0.0)
-    return x, (r**2).sum(axis=-1)
+    return x, (weights * r**2).sum(axis=-1)
 
 
 def refined_weights(data: Observations, intercept: bool, prior_mean, prior_scale):
     """Posterior mean of weights and intercept, refined, and the distance of y.
 
-    A prior of finite scale adds a row ``w_j / scale_j = mean_j / scale_j`` to the design. A weight
-    that is known loses its column.
+    A prior adds a row ``w_j = mean_j`` of weight ``1 / scale_j^2`` to the design. A weight that is
+    known loses its column.
 
     Args:
       data: as given.
@@ -72,20 +80,24 @@ def refined_weights(data: Observations, intercept: bool, prior_mean, prior_scale
       Weights ``[..., D]``, the intercept ``[...]`` or None, and the square ``[...]`` that a
       posterior has as ``squared_distance``.
     """
-    mean, scale = np.asarray(prior_mean), np.asarray(prior_scale)
+    mean, scale = np.broadcast_arrays(prior_mean, prior_scale)
     known = scale == 0
     strength = np.where(known, 1.0, 1 / np.where(known, 1.0, scale)).astype(scale.dtype)
+    # Its power of two goes to the row, where it rounds nothing, so that no square is too large.
+    fraction, exponent = np.frexp(strength)
+    power = np.ldexp(np.ones_like(strength), exponent)
     x, y = np.asarray(data.x), np.asarray(data.y)
     y = y - (x * np.where(known, mean, 0)[..., np.newaxis, :]).sum(axis=-1)
     x = np.where(known[..., np.newaxis, :], np.zeros_like(x), x)
-    root = np.sqrt(np.asarray(data.precision()))
-    x, y = x * root[..., np.newaxis], y * root
-    below = strength[..., np.newaxis] * np.eye(x.shape[-1], dtype=x.dtype)
+    weights = np.broadcast_to(data.precision(), y.shape)
+    below = power[..., np.newaxis] * np.eye(x.shape[-1], dtype=x.dtype)
     if intercept:
-        x = np.concatenate([root[..., np.newaxis], x], axis=-1)
+        x = np.concatenate([np.ones_like(x[..., :1]), x], axis=-1)
         below = np.concatenate([np.zeros_like(below[..., :1]), below], axis=-1)
     solution, square = refine(
-        np.concatenate([x, below], axis=-2), np.concatenate([y, strength * mean], axis=-1)
+        np.concatenate([x, below], axis=-2),
+        np.concatenate([y, power * mean], axis=-1),
+        np.concatenate([weights, fraction**2], axis=-1),
     )
     constant = tf.constant(solution[..., 0]) if intercept else None
     return tf.constant(solution[..., int(intercept) :]), constant, tf.constant(square)

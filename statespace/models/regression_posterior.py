@@ -35,6 +35,11 @@ class FittedState(NamedTuple):
     fit: Fit
     intercept: tf.Tensor  # posterior mean, [...]
 
+    @property
+    def features(self) -> tf.Tensor:
+        """A tensor ``[..., D]`` of the data's batch axes, which those of the prior may exceed."""
+        return self.array.origin[..., :-1]
+
 
 class RegressionSample(NamedTuple):
     """Draws from the posterior."""
@@ -217,7 +222,7 @@ class RegressionPosterior:
         Raises:
           ValueError: an observation alone determines a weight of flat prior.
         """
-        data = observations("leave_one_out", x, y, weights, like=self.coefficients)
+        data = observations("leave_one_out", x, y, weights, like=self._fitted.features)
         x, y, precision = data.x, data.y, data.precision()
         mean, variance = self._moments(x)
         left = 1 - precision * variance

@@ -1,5 +1,7 @@
 """The estimator: its priors, updates, weights, draws and leave-one-out, against other programs."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -303,6 +305,44 @@ def test_refinement_with_weights_and_priors():
         assert_same(model, refined, 1e-10)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("prior", ["flat", ZellnerG(3.0), FixedPrior(0.5, 2.0, [0.0, 1.0, 2.0])])
+def test_refined_weighted_regressions_are_exact(prior, dtype):
+    """Against fractions, far from the origin, where scaling rows by roots would cost digits."""
+    rng = np.random.default_rng(11)
+    far = 1e6 if dtype is np.float64 else 1e3
+    x, y = (far + rng.normal(size=(15, 3))).astype(dtype), rng.normal(size=15).astype(dtype)
+    weights = rng.uniform(0.3, 3.0, size=15).astype(dtype)
+    weights[4] = 0.0
+    model = BayesianLinearRegression(prior).fit(x, y, weights=weights, refine=True)
+    rows = [[Fraction(1), *map(Fraction, row.tolist())] for row in x]
+    precision = [Fraction(w) for w in weights.tolist()]
+    system = [
+        [sum(w * r[i] * r[j] for w, r in zip(precision, rows, strict=True)) for j in range(4)]
+        + [sum(w * r[i] * Fraction(v) for w, r, v in zip(precision, rows, y.tolist(), strict=True))]
+        for i in range(4)
+    ]
+    if isinstance(prior, FixedPrior):  # in units of the noise, 1/16 is the precision of a weight
+        for i in range(1, 4):
+            system[i][i] += Fraction(1, 16)
+            system[i][4] += Fraction(1, 16) * Fraction(prior.weight_mean[i - 1])
+    for i in range(4):
+        system[i] = [value / system[i][i] for value in system[i]]
+        for j in set(range(4)) - {i}:
+            factor = system[j][i]
+            system[j] = [u - factor * v for u, v in zip(system[j], system[i], strict=True)]
+    exact = [float(row[-1]) for row in system]
+    if isinstance(prior, ZellnerG):
+        exact[1:] = [0.75 * value for value in exact[1:]]
+        exact[0] = 0.75 * exact[0] + 0.25 * float(
+            sum(w * Fraction(v) for w, v in zip(precision, y.tolist(), strict=True))
+            / sum(precision)
+        )
+    epsilon = np.finfo(dtype).eps
+    np.testing.assert_allclose(model.coefficients, exact[1:], rtol=4 * epsilon)
+    np.testing.assert_allclose(model.intercept, exact[0], rtol=4 * epsilon)
+
+
 def test_what_predict_returns():
     x, y, _ = data()
     normal = BayesianLinearRegression(PRIORS["fixed"]).fit(x, y).predict(x)
@@ -373,3 +413,16 @@ def test_a_refused_update_leaves_the_fit():
     with pytest.raises(ValueError, match="not part of the fit"):
         model.downdate(x[:2], y[:2] + 3.0)
     np.testing.assert_array_equal(model.coefficients, before)
+
+
+def test_several_priors_on_one_data_set():
+    """A prior with batch axes of its own; the data keep theirs in all that follows."""
+    x, y, _ = data()
+    scales = [0.5, 2.0]
+    model = BayesianLinearRegression(FixedPrior(np.array(scales), 1.0)).fit(x[:15], y[:15])
+    model.update(x[15:], y[15:]).downdate(x[:2], y[:2])
+    out = model.leave_one_out(x[2:], y[2:])
+    for i, scale in enumerate(scales):
+        one = BayesianLinearRegression(FixedPrior(scale, 1.0)).fit(x[2:], y[2:])
+        np.testing.assert_allclose(model.coefficients[i], one.coefficients, rtol=1e-11)
+        np.testing.assert_allclose(out.mean()[i], one.leave_one_out(x[2:], y[2:]).mean(), rtol=1e-9)
