@@ -12,6 +12,14 @@ from layers.kalman_cases import BATCH, CASES, LAYERS, OBSERVED, STEPS, made, obs
 import statespace as ss
 from statespace.layers import scoring
 
+# Tracing the start of a stationary process takes long.
+DYNAMICS = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow] * (case == "autoregression"))
+        for case in sorted(CASES)
+    ],
+)
 KINDS = pytest.mark.parametrize("kind", sorted(LAYERS))
 
 
@@ -148,7 +156,7 @@ def test_masks_are_passed_on():
 
 
 @KINDS
-@pytest.mark.parametrize("case", sorted(CASES))
+@DYNAMICS
 @pytest.mark.parametrize("return_sequences", [False, True])
 def test_shapes_are_known_beforehand(kind, case, return_sequences):
     layer, inputs = made(
@@ -217,7 +225,7 @@ def test_saved_models_give_the_same_bits_in_a_fresh_process(tmp_path):
         np.testing.assert_array_equal(got[name], expected, err_msg=name)
 
 
-@pytest.mark.parametrize("case", sorted(CASES))
+@DYNAMICS
 def test_configs_give_layers_back(case, tmp_path):
     """In a saved model, whatever the dynamics are made of, with the same bits."""
     _, inputs = made("smoother", case)
