@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-_MEMORY = 10  # pairs of steps and gradient changes
 _LONGEST_STEP = 3.0  # in any coordinate: a factor of twenty for a scale
 _SUFFICIENT = 1e-4  # share of the decrease that the slope promises (Armijo)
 _SMALLEST_FRACTION = 1e-9  # of a step, before the line search gives up
@@ -27,6 +26,8 @@ def minimise(
     max_iterations=500,
     gradient_tolerance=1e-7,
     value_tolerance=1e-11,
+    value_size=None,
+    memory=10,
     progress=None,
 ) -> Minimum:
     """Minimises R functions of p variables by projected L-BFGS, all in step.
@@ -42,7 +43,10 @@ def minimise(
       limits: lowest and highest value of each coordinate, [2, p].
       max_iterations: number of calls of the objective.
       gradient_tolerance: on the largest element of the gradient.
-      value_tolerance: on the decrease, relative to max(|value|, 1).
+      value_tolerance: on the decrease, relative to ``value_size``.
+      value_size: a number; None: max(|value|, 1), of each member.
+      memory: how many pairs of steps and gradient changes the curvature is taken from; where many
+        variables depend on each other, more of them save evaluations.
       progress: called after each iteration with the share of members that are done.
 
     Returns:
@@ -56,7 +60,7 @@ def minimise(
     x = np.clip(x, low, high)
     members = np.arange(len(x))
     value, gradient = objective(x, members)
-    state = _State(x, value, gradient, low, high)
+    state = _State(x, value, gradient, low, high, memory)
     final = Minimum(x.copy(), value.copy(), gradient.copy(), np.zeros(len(x), bool))
 
     def retire(done, converged):
@@ -77,7 +81,7 @@ def minimise(
             if len(members) == 0:
                 break
             trial = np.clip(state.x + state.step[:, np.newaxis] * state.direction, low, high)
-            state.advance(trial, *objective(trial, members), value_tolerance)
+            state.advance(trial, *objective(trial, members), value_tolerance, value_size)
             small = state.projected_size() < gradient_tolerance
     except KeyboardInterrupt:
         pass
@@ -89,13 +93,13 @@ def minimise(
 class _State:
     """Where the members that still run are, and what they remember of their way."""
 
-    def __init__(self, x, value, gradient, low, high):
+    def __init__(self, x, value, gradient, low, high, memory):
         self.low, self.high = low, high
         self.x, self.value, self.gradient = x, value, gradient
         rows, p = x.shape
-        self.steps = np.zeros((rows, _MEMORY, p))  # newest first; zero where there is none
-        self.changes = np.zeros((rows, _MEMORY, p))
-        self.curvature = np.zeros((rows, _MEMORY))  # 1 / (s' y)
+        self.steps = np.zeros((rows, memory, p))  # newest first; zero where there is none
+        self.changes = np.zeros((rows, memory, p))
+        self.curvature = np.zeros((rows, memory))  # 1 / (s' y)
         self.step = np.ones(rows)
         self.flat_steps = np.zeros(rows, int)
         self.failures = np.zeros(rows, int)
@@ -118,7 +122,7 @@ class _State:
     def projected_size(self):
         return np.abs(self.projected(self.x, self.gradient)).max(axis=1, initial=0.0)
 
-    def advance(self, trial, value, gradient, value_tolerance):
+    def advance(self, trial, value, gradient, value_tolerance, value_size):
         """Takes the trial points that are low enough, and shortens the steps to the others."""
         finite = np.isfinite(value) & np.isfinite(gradient).all(axis=1)
         moved = trial - self.x
@@ -148,7 +152,7 @@ class _State:
             self.x[accepted] = trial[accepted]
             self.value[accepted] = value[accepted]
             self.gradient[accepted] = gradient[accepted]
-            size = np.maximum(np.abs(self.value), 1.0)
+            size = np.maximum(np.abs(self.value), 1.0) if value_size is None else value_size
             is_flat = accepted & (decrease <= value_tolerance * size)
             self.flat_steps = np.where(
                 is_flat, self.flat_steps + 1, np.where(accepted, 0, self.flat_steps)
@@ -182,7 +186,7 @@ class _State:
         rho = self.curvature[which]
         # The two loops of Nocedal and Wright; pairs that are not there have rho = 0.
         q, weights = gradient.copy(), np.zeros_like(rho)
-        for i in range(_MEMORY):
+        for i in range(rho.shape[1]):
             weights[:, i] = rho[:, i] * (steps[:, i] * q).sum(axis=1)
             q -= weights[:, i, np.newaxis] * changes[:, i]
         squares = (changes[:, 0] ** 2).sum(axis=1)
@@ -194,7 +198,7 @@ class _State:
                 self.reach[which] / norm, np.where(self.reach[which] > 0.5, np.inf, 1.0)
             )
         q *= np.where(remembers, newton, np.where(norm > 0, first, 1.0))[:, np.newaxis]
-        for i in reversed(range(_MEMORY)):
+        for i in reversed(range(rho.shape[1])):
             correction = weights[:, i] - rho[:, i] * (changes[:, i] * q).sum(axis=1)
             q += correction[:, np.newaxis] * steps[:, i]
         direction = -np.where(gradient == 0, 0.0, q)

@@ -1,8 +1,21 @@
-"""Standard normals that are the same numbers eagerly, in a graph and inside XLA."""
+"""Seeds, and standard normals that are the same numbers eagerly, in a graph and inside XLA."""
 
 import math
 
+import numpy as np
 import tensorflow as tf
+
+
+def seed_pair(op, seed):
+    """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
+    try:
+        tensor = tf.convert_to_tensor(seed if tf.is_tensor(seed) else np.asarray(seed))
+    except (TypeError, ValueError):
+        tensor = None
+    if tensor is None or not tensor.dtype.is_integer or tensor.shape not in ([], [2]):
+        raise ValueError(f"{op}: seed is {seed!r}; it must be an int or two of them.")
+    tensor = tf.cast(tensor, tf.int64)
+    return tf.stack([0, tensor]) if tensor.shape.rank == 0 else tensor
 
 
 def standard_normal(shape, seed, dtype):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from statespace import native
 from statespace.kalman.inference import apply_on_failure, prepare
-from statespace.kalman.normal import standard_normal
+from statespace.kalman.normal import seed_pair, standard_normal
 from statespace.kalman.reference import time_after_batch, time_first
 from statespace.kalman.results import SampleResult
 from statespace.kalman.step import batch_shape, by_name, finite
@@ -226,7 +226,7 @@ def _draw(op, seed, lead, num_steps, parameters):
         [num_steps, tf.shape(named["observation_scale"])[-1]],
     )
     # One named generator, for "auto" may choose another one inside XLA.
-    seeds = tf.unstack(tf.random.split(_seed(op, seed), len(sizes), alg="philox"))
+    seeds = tf.unstack(tf.random.split(seed_pair(op, seed), len(sizes), alg="philox"))
     dtype = named["initial_scale"].dtype
     return Variates(
         *(
@@ -234,18 +234,6 @@ def _draw(op, seed, lead, num_steps, parameters):
             for size, key in zip(sizes, seeds, strict=True)
         )
     )
-
-
-def _seed(op, seed):
-    """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
-    try:
-        tensor = tf.convert_to_tensor(seed if tf.is_tensor(seed) else np.asarray(seed))
-    except (TypeError, ValueError):
-        tensor = None
-    if tensor is None or not tensor.dtype.is_integer or tensor.shape not in ([], [2]):
-        raise ValueError(f"{op}: seed is {seed!r}; it must be an int or two of them.")
-    tensor = tf.cast(tensor, tf.int64)
-    return tf.stack([0, tensor]) if tensor.shape.rank == 0 else tensor
 
 
 def _shape(sample_shape):

@@ -169,16 +169,12 @@ class Dynamics:
         return value
 
 
-def model_of(op, state_dim, dynamics, num_observed=None) -> Model | None:
-    """The model that a layer's arguments name.
+def model_of(op, state_dim, dynamics) -> Model | None:
+    """The model that a layer's ``dynamics`` are; None if they are to be learned without structure.
 
     Args:
       state_dim: number of states, or None where ``dynamics`` says it.
       dynamics: None, a model or a LinearGaussianSSM.
-      num_observed: m, if it is known.
-
-    Returns:
-      The model; None where the number of observed variables must be known first.
 
     Raises:
       ValueError: the arguments do not fit each other.
@@ -186,7 +182,7 @@ def model_of(op, state_dim, dynamics, num_observed=None) -> Model | None:
     if dynamics is None:
         if state_dim is None:
             raise ValueError(f"{op}: give state_dim, the number of states, or dynamics.")
-        return None if num_observed is None else LinearDynamics(state_dim, num_observed)
+        return None
     if isinstance(dynamics, LinearGaussianSSM):
         dynamics = FixedDynamics(dynamics)
     if not isinstance(dynamics, Model):

@@ -1,7 +1,7 @@
 """What the Kalman filter and the Kalman smoother are as layers of Keras."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from statespace.layers import kalman_inputs
 from statespace.layers.dynamics import Dynamics, model_of, read, written
 from statespace.linalg_ops import psd_cholesky
 from statespace.linalg_ops.arguments import broadcast_matmul, check_choice, positive_int
+from statespace.models.linear_dynamics import LinearDynamics
 from statespace.ssm import LinearGaussianSSM
 
 
@@ -53,8 +54,7 @@ class KalmanLayer(keras.layers.Layer):
         op = self._op
         self._check_dtype()
         self.state_dim = None if state_dim is None else positive_int(op, "state_dim", state_dim)
-        model = model_of(op, self.state_dim, dynamics)
-        self.dynamics = None if dynamics is None else model
+        self.dynamics = model = model_of(op, self.state_dim, dynamics)
         check_choice(op, "output", output, self.outputs)
         check_choice(op, "algorithm", algorithm, ALGORITHMS)
         if not (isinstance(likelihood_weight, int | float) and 0 <= likelihood_weight < math.inf):
@@ -75,7 +75,7 @@ class KalmanLayer(keras.layers.Layer):
         self.join_standard_deviation = bool(join_standard_deviation)
         self.likelihood_weight, self.diffuse_scale = float(likelihood_weight), diffuse_scale
         self.supports_masking = True
-        self._dynamics = None
+        self._dynamics: Any = None  # made by build
         if model is not None:
             Dynamics(op, model, self.fix, self.initial_values)  # says at once what is wrong
 
@@ -98,7 +98,7 @@ class KalmanLayer(keras.layers.Layer):
         shapes = self._shapes(input_shape)
         if shapes.observations[-1] is None:
             raise ValueError(f"{self._op}: the last axis of the observations must be known.")
-        model = model_of(self._op, self.state_dim, self.dynamics, shapes.observations[-1])
+        model = self._model(shapes.observations[-1])
         dynamics = Dynamics(self._op, model, self.fix, self.initial_values)
         dynamics.add_weights(self, shapes)
         self._dynamics = dynamics
@@ -123,12 +123,12 @@ class KalmanLayer(keras.layers.Layer):
         mask = kalman_inputs.mask_of_observations(inputs, previous_mask)
         mask = mask if self.return_sequences else None
         masks = tuple(mask if steps else None for _, steps in self._output_parts)
-        return masks if len(masks) > 1 else masks[0]
+        return _alone_or_all(masks)
 
     def compute_output_shape(self, input_shape):
         """A shape, or a tuple of them, in the order of what calls return."""
         shapes = self._shapes(input_shape)
-        model = model_of(self._op, self.state_dim, self.dynamics, shapes.observations[-1] or 1)
+        model = self._model(shapes.observations[-1] or 1)
         d = len(model.state_names) if self.output_kind == "states" else model.num_observed
         batch, steps = shapes.observations[:2]
         lead = (batch, steps) if self.return_sequences else (batch,)
@@ -138,7 +138,7 @@ class KalmanLayer(keras.layers.Layer):
             "number": (batch,),
         }
         found = tuple(sizes[kind] for kind, _ in self._output_parts)
-        return found if len(found) > 1 else found[0]
+        return _alone_or_all(found)
 
     def get_config(self):
         """Everything that ``from_config`` needs.
@@ -196,6 +196,9 @@ class KalmanLayer(keras.layers.Layer):
     @property
     def _op(self):
         return type(self).__name__
+
+    def _model(self, num_observed):
+        return self.dynamics or LinearDynamics(self.state_dim, num_observed)
 
     def _form(self, ssm):
         """The arguments that say how filter and smoother run.
@@ -271,8 +274,12 @@ class KalmanLayer(keras.layers.Layer):
             parts.append(psd_cholesky(covariance))
         if self.return_log_likelihood:
             parts.append(log_likelihood)
-        parts = tuple(tf.cast(x, self.variable_dtype) for x in parts)
-        return parts if len(parts) > 1 else parts[0]
+        return _alone_or_all([tf.cast(x, self.variable_dtype) for x in parts])
+
+
+def _alone_or_all(parts):
+    """The only part, or the tuple of all."""
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def _last(x, mask):

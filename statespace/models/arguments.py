@@ -61,4 +61,4 @@ def refuse_where(op, name, tensor, is_wrong, advice):
     wrong = is_wrong(value)
     if wrong.any():
         index = tuple(int(i) for i in np.argwhere(wrong)[0])
-        raise ValueError(f"{op}: {name}{list(index)} is {value[index]}; {advice}.")
+        raise ValueError(f"{op}: {name}{list(index) or ''} is {value[index]}; {advice}.")

@@ -33,15 +33,15 @@ class GaussianProcess:
 
     The model is immutable and holds no data; ``fit`` and ``condition`` return a posterior. The
     kernel is a function from its parameters to a kernel of ``tfp.math.psd_kernels``: the names of
-    its arguments are the names of the parameters, each of them positive. All of them, and
-    ``noise_variance``, are learnt by maximum marginal likelihood.
+    its arguments are the names of the parameters, each of them positive; an argument with a default
+    is none. All of them, and ``noise_variance``, are learnt by maximum marginal likelihood.
 
     Args:
       kernel: the function, or a kernel as it is, in which nothing is learnt.
       mean: the prior mean: a function of inputs ``[..., n, d]`` and of further arguments, which are
         real parameters, with values ``[..., n]``. None is zero.
       feature_map: a Keras model from inputs ``[N, d]`` to features ``[N, k]``, on which the kernel
-        works (a deep kernel). ``fit`` trains it in place.
+        works (a deep kernel). ``fit`` trains it in place; posteriors from before it no longer hold.
       method: "dense", the Cholesky factor of the covariance matrix, n^3 operations; "state_space",
         the Kalman filter, for a Matérn kernel (1/2, 3/2 or 5/2) of inputs on a line, in time and
         memory of the order of n; "auto", the latter where it can be and n is 200 or more. Both give
@@ -52,8 +52,8 @@ class GaussianProcess:
         with ``length_scale`` or ``period`` in units of x, and others are pure numbers.
 
     Raises:
-      ValueError: two parameters have one name, ``parameters`` has a name of none, or ``method`` is
-        unknown.
+      ValueError: two parameters have one name, ``parameters`` has a name of none, ``method`` is
+        unknown, or ``kernel`` or ``mean`` is not what it must be.
 
     References:
       Rasmussen & Williams, Gaussian Processes for Machine Learning, MIT Press, 2006.
@@ -100,7 +100,8 @@ class GaussianProcess:
           y: observations, ``[..., n]``.
           error_variance: known variance of each observation's own error, beside the
             ``noise_variance`` that all have in common; broadcasts against ``[..., n]``.
-          on_failure: "raise", or "nan": where the covariance matrix is not positive definite.
+          on_failure: "raise", or "nan": where the covariance matrix is not positive definite, or a
+            parameter is out of its range.
 
         Raises:
           ValueError: an argument has the wrong names, shape or dtype, or a value that is not
@@ -109,7 +110,13 @@ class GaussianProcess:
         """
         check_choice(_OP, "on_failure", on_failure, ("raise", "nan"))
         data = observations(x, y, error_variance)
-        params = checked_values(self.parameters, params, data.x.dtype)
+        params = checked_values(
+            self.parameters,
+            params,
+            data.x.dtype,
+            data.batch_shape,
+            check_range=on_failure == "raise",
+        )
         likelihood = {"dense": self._dense, "state_space": self._state_space}
         return likelihood[self._method_for(data, params)](params, data, on_failure)
 
@@ -124,7 +131,8 @@ class GaussianProcess:
           ValueError: as for ``log_marginal_likelihood``.
         """
         data = observations(x, y, error_variance)
-        return self._posterior(data, checked_values(self.parameters, params, data.x.dtype))
+        params = checked_values(self.parameters, params, data.x.dtype, data.batch_shape)
+        return self._posterior(data, params)
 
     def fit(
         self,
@@ -149,9 +157,9 @@ class GaussianProcess:
           fix: dict from the names of parameters that are not learnt to their values
             ``[..., *shape]``.
           num_starts: how many starting points, a positive int.
-          optimizer: a Keras optimiser for the training of the feature map; by default Adam with a
-            learning rate of 0.01.
-          num_steps: of the optimiser.
+          optimizer: a Keras optimiser for the training of the feature map, of which a copy is used;
+            by default Adam with a learning rate of 0.01.
+          num_steps: of the optimiser, a positive int.
 
         Returns:
           The posterior at the highest likelihood found. float32 data are fitted in float32, to
@@ -163,6 +171,7 @@ class GaussianProcess:
         """
         data = observations(x, y, error_variance)
         num_starts = positive_int("GaussianProcess.fit", "num_starts", num_starts)
+        num_steps = positive_int("GaussianProcess.fit", "num_steps", num_steps)
         ones = {p.name: tf.ones(p.shape, data.x.dtype) for p in self.parameters}
         objectives = self._objectives[self._method_for(data, ones)]
         problem = Problem(objectives, self, data, fix or {})
@@ -189,6 +198,11 @@ class GaussianProcess:
             return x
         rows = tf.reshape(x, [-1, x.shape[-1]])
         features = tf.cast(self.feature_map(rows, training=training), x.dtype)
+        if features.shape.rank != 2:
+            raise ValueError(
+                f"{_OP}: feature_map makes the shape {features.shape} of inputs {rows.shape}; it "
+                "must be [N, k] for [N, d]."
+            )
         shape = tf.concat([tf.shape(x)[:-1], tf.shape(features)[-1:]], axis=0)
         features = tf.reshape(features, shape)
         features.set_shape([*x.shape[:-1], features.shape[-1]])

@@ -5,7 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.arguments import check_broadcast, check_dtype, float_tensor, refuse_where
+from statespace.models.arguments import (
+    as_tensor,
+    check_broadcast,
+    check_dtype,
+    float_tensor,
+    refuse_where,
+)
 
 _OP = "GaussianProcess"
 
@@ -16,6 +22,15 @@ class Observations(NamedTuple):
     x: tf.Tensor  # inputs, [..., n, d]
     y: tf.Tensor  # [..., n]
     error_variance: tf.Tensor | None  # known variance of each observation's own error, [..., n]
+
+    @property
+    def batch_shape(self) -> tf.TensorShape:
+        """The leading axes of all of them together, as far as they are known."""
+        rows = [value for value in (self.y, self.error_variance) if value is not None]
+        shape = self.x.shape[:-2]
+        for value in rows:
+            shape = tf.broadcast_static_shape(shape, value.shape[:-1])
+        return shape
 
 
 def observations(x, y, error_variance) -> Observations:
@@ -36,7 +51,7 @@ def observations(x, y, error_variance) -> Observations:
     _check_broadcast("y", y, x)
     refuse_where(_OP, "y", y, lambda value: ~np.isfinite(value), "leave the observation out")
     if error_variance is not None:
-        error_variance = tf.convert_to_tensor(error_variance, x.dtype, name="error_variance")
+        error_variance = as_tensor(_OP, "error_variance", error_variance, x.dtype)
         _check_broadcast("error_variance", error_variance, x)
         refuse_where(
             _OP,
@@ -48,8 +63,11 @@ def observations(x, y, error_variance) -> Observations:
     return Observations(x, y, error_variance)
 
 
-def inputs(name, x, like: tf.Tensor | None = None) -> tf.Tensor:
-    """Inputs ``[..., n, d]``, with the features and dtype of others if these are given."""
+def inputs(name, x, like: tf.Tensor | None = None, batch_shape=()) -> tf.Tensor:
+    """Inputs ``[..., n, d]``, with the features and dtype of others if these are given.
+
+    Their batch axes must broadcast with ``batch_shape``.
+    """
     x = _tensor(name, x)
     if x.shape.rank < 2 or x.shape[-1] is None:
         raise ValueError(
@@ -63,8 +81,20 @@ def inputs(name, x, like: tf.Tensor | None = None) -> tf.Tensor:
                 f"{_OP}: {name} has shape {x.shape}; it must be [..., n, d] with d = "
                 f"{like.shape[-1]}, as the data."
             )
+    check_batch(name, x, x.shape[:-2], batch_shape)
     refuse_where(_OP, name, x, lambda value: ~np.isfinite(value), "leave the input out")
     return x
+
+
+def check_batch(name, tensor, axes, batch_shape):
+    """Raises ValueError where the leading axes of a tensor do not broadcast with a batch shape."""
+    try:
+        tf.broadcast_static_shape(axes, tf.TensorShape(batch_shape))
+    except ValueError as error:
+        raise ValueError(
+            f"{_OP}: {name} has shape {tensor.shape}; its leading axes {axes} must broadcast with "
+            f"the batch {tf.TensorShape(batch_shape)} of the data and parameters."
+        ) from error
 
 
 def _tensor(name, value):

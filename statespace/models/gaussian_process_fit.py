@@ -1,6 +1,7 @@
 """Maximum marginal likelihood by L-BFGS, for many data sets and starting points at once."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -89,10 +90,17 @@ class Problem:
       fix: dict from names to the values of what is not learnt.
 
     Raises:
-      ValueError: there are no observations, or ``fix`` has a name that is not a parameter's.
+      ValueError: there are no observations; ``fix`` is no dict or has a name that is not a
+        parameter's; or this is part of a graph.
     """
 
     def __init__(self, objectives, model, data: Observations, fix):
+        if not tf.executing_eagerly():
+            raise ValueError(f"{_OP}: it cannot be part of a graph; call it outside tf.function.")
+        if not isinstance(fix, Mapping):
+            raise ValueError(
+                f"{_OP}: fix is a {type(fix).__name__}; it must be a dict from names to values."
+            )
         self.objectives, self.mean, self.dtype = objectives, model.mean, data.x.dtype
         self.all = model.parameters
         known = {parameter.name for parameter in self.all}
@@ -102,7 +110,7 @@ class Problem:
                 f"{', '.join(parameter.name for parameter in self.all)}."
             )
         fixed = [parameter for parameter in self.all if parameter.name in fix]
-        fix = checked_values(fixed, fix, self.dtype)
+        fix = checked_values(fixed, fix, self.dtype, data.batch_shape)
         self.parameterisation = Parameterisation(self.all, fix)
         errors = data.error_variance
         errors = tf.zeros(data.y.shape[-1:], self.dtype) if errors is None else errors
@@ -125,6 +133,11 @@ class Problem:
         self.fixed = {p.name: self._rows(fix[p.name], p.shape) for p in fixed}
         features = model.features(self.data.x).numpy()
         self.units = units(self.parameterisation.free, features, self.data.y.numpy())
+        if self.mean is not None:
+            own = units(self.parameterisation.free, features, self._residuals())
+            for p in self.parameterisation.free:
+                if not isinstance(p, Location):
+                    self.units[p.name] = own[p.name]
         self.at_once = max(1, _AT_ONCE // n**2)
 
     def _rows(self, value, event):
@@ -157,14 +170,24 @@ class Problem:
             )
         return tuple(np.concatenate(parts) for parts in zip(*results, strict=True))
 
-    def maximise(self, starts, *, value_tolerance=1e-12, max_iterations=500):
+    def maximise(
+        self,
+        starts,
+        *,
+        value_tolerance=1e-12,
+        by_observation=False,
+        max_iterations=500,
+        memory=10,
+    ):
         """The parameters at the highest likelihood found from starting points ``[S, R, P]``.
 
         Args:
           starts: free coordinates.
           value_tolerance: what the last steps gain, relative to the likelihood; in float32 it is
-            1e-6 at least.
+            1e-6 of that at least.
+          by_observation: whether it is relative to the number of observations instead.
           max_iterations: number of evaluations for each of them.
+          memory: as for :func:`statespace.optimise.minimise`.
 
         Returns:
           Dict from each name to a value ``[..., *shape]``, and whether each data set has converged,
@@ -179,7 +202,9 @@ class Problem:
             self.parameterisation.each("limits").T,
             gradient_tolerance=1e-6 if exact else 1e-2,
             value_tolerance=value_tolerance if exact else max(value_tolerance, 1e-6),
+            value_size=self.data.y.shape[-1] if by_observation and exact else None,
             max_iterations=max_iterations,
+            memory=memory,
         )
         value = np.where(np.isfinite(found.value), found.value, np.inf)
         members = np.arange(self.count)
@@ -195,7 +220,7 @@ class Problem:
     def starting_points(self, num_starts, guesses=None):
         """Points ``[S, R, P]`` spread over the starting ranges; the first is in their middle.
 
-        Those of the mean's parameters are all where least squares puts them.
+        Those of the mean's parameters are all where least squares puts them, without a guess.
 
         Args:
           num_starts: S.
@@ -213,13 +238,23 @@ class Problem:
         starts = np.repeat(starts, self.count, axis=1)
         columns = np.zeros(len(low), bool)
         for p, places in self.parameterisation.places():
-            columns[places] = isinstance(p, Location)
-            if guesses and p.name in guesses:
+            guessed = p.name in (guesses or {})
+            columns[places] = isinstance(p, Location) and not guessed
+            if guessed:
                 free = p.bijector.inverse(guesses[p.name] / self.units[p.name])
                 starts[..., places] = np.reshape(free, [self.count, p.size])
         if columns.any():
             starts[..., columns] = self._least_squares(np.where(columns, 0.0, starts[0]), columns)
         return starts
+
+    def _residuals(self):
+        """What the mean leaves of the observations, ``[R, n]``: of that size is what is learnt."""
+        y = self.data.y.numpy()
+        values = self.values(self.starting_points(1)[0])
+        residuals = y - mean_at(self.mean, values, self.all, self.data.x).numpy()
+        largest = [np.max(np.abs(v), axis=1, keepdims=True) for v in (residuals, y)]
+        # Where that is rounding, or the mean is far from its best, y says more.
+        return np.where((largest[0] > 1e-10 * largest[1]) & np.isfinite(residuals), residuals, y)
 
     def _least_squares(self, points, columns):
         """Coordinates of the mean's parameters ``[R, K]``, as far as the mean is linear in them."""

@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from statespace.kalman.normal import standard_normal
+from statespace.kalman.normal import seed_pair, standard_normal
 from statespace.linalg_ops import triangular_multiply
 from statespace.linalg_ops.arguments import positive_int
 from statespace.models.gaussian_process_arguments import Observations, inputs
@@ -56,7 +56,7 @@ class FunctionPosterior:
           ``[S, ..., M]``.
         """
         num_samples = positive_int("GaussianProcess.sample", "num_samples", num_samples)
-        seeds = tf.random.split(seed_pair(seed), 2, alg="philox")
+        seeds = tf.random.split(seed_pair("GaussianProcess.sample", seed), 2, alg="philox")
         draws = self._sample_function(self._inputs(x), num_samples, seeds[0])
         if noise:
             scale = tf.sqrt(self.params[NOISE])[..., tf.newaxis]
@@ -126,7 +126,7 @@ class GaussianProcessPosterior(FunctionPosterior):
         return common if errors is None else common + errors
 
     def _inputs(self, x):
-        return inputs("x", x, self._data.x)
+        return inputs("x", x, self._data.x, self.log_marginal_likelihood.shape)
 
     def mean_and_variance(self, x) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and variance of f at inputs ``[..., M, d]``, each by itself: ``[..., M]``."""
@@ -170,11 +170,3 @@ class GaussianProcessPosterior(FunctionPosterior):
         """
         result = dense_leave_one_out(self._given)
         return result._replace(mean=result.mean + self._model.mean_at(self.params, self._data.x))
-
-
-def seed_pair(seed):
-    """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
-    seed = tf.cast(tf.convert_to_tensor(seed), tf.int64)
-    if seed.shape not in ([], [2]):
-        raise ValueError(f"GaussianProcess: seed has shape {seed.shape}; it must be [] or [2].")
-    return tf.stack([tf.zeros_like(seed), seed]) if seed.shape.rank == 0 else seed

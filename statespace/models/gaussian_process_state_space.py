@@ -62,7 +62,13 @@ def state_space_model(matern: Matern, times, noise_variance) -> LinearGaussianSS
       Hartikainen, J. and Särkkä, S. (2010). Kalman filtering and smoothing solutions to temporal
       Gaussian process regression models. IEEE MLSP 2010.
     """
-    params = {"matern.scale": matern.amplitude, "matern.length_scale": matern.length_scale}
+    # In units of the length scale: the states have derivatives among them, powers of its inverse.
+    params = {
+        "matern.scale": matern.amplitude,
+        "matern.length_scale": tf.ones_like(matern.length_scale),
+    }
+    length_scale = tf.where(_is_usable(matern), matern.length_scale, 1.0)
+    times = times / length_scale[..., tf.newaxis]
     block = MaternProcess(matern.nu).own_block(params, Steps(times=times))
     return LinearGaussianSSM(
         transition_matrix=block.transition_matrix,
@@ -72,6 +78,11 @@ def state_space_model(matern: Matern, times, noise_variance) -> LinearGaussianSS
         initial_mean=tf.zeros(block.initial_scale.shape[-1:], tf.float64),
         initial_scale=block.initial_scale,
     )
+
+
+def _is_usable(matern):
+    """Whether there is a process with such a length scale, bool ``[...]``."""
+    return (matern.length_scale > 0) & tf.math.is_finite(matern.length_scale)
 
 
 def log_marginal_likelihood(
@@ -86,19 +97,25 @@ def log_marginal_likelihood(
       on_failure: "raise", or "nan": where an observation without noise repeats another.
 
     Raises:
-      ValueError: there is such an observation; in a graph, ``tf.errors.InvalidArgumentError``.
+      ValueError: there is such an observation, or the likelihood is not finite for another reason;
+        in a graph, ``tf.errors.InvalidArgumentError``.
     """
     line = _Line(matern, data, noise_variance, data.x[..., :0, :])
-    value = spoil(log_likelihood(line.ssm, line.y), line.repeats)
+    failed = line.repeats | ~_is_usable(matern)
+    value = spoil(log_likelihood(line.ssm, line.y), failed)
     if on_failure == "raise":
         failed = tf.cast(tf.math.is_nan(value), tf.int32)
         if tf.executing_eagerly() and np.any(failed):
             index = np.argwhere(failed)[0].tolist()
-            raise ValueError(
-                f"GaussianProcess: {f'batch item {index}' if index else 'the data'} cannot be "
-                "explained: two observations without noise have one input, or a parameter of the "
-                "kernel is out of its range. A noise_variance above zero allows for the former."
+            reason = (
+                "two observations without noise have one input. A noise_variance above zero allows "
+                "for that."
+                if np.broadcast_to(line.repeats, failed.shape)[tuple(index)]
+                else "the likelihood is not finite: a parameter of the kernel is out of its range, "
+                "or an input or observation overflows."
             )
+            item = f"batch item {index}" if index else "the data"
+            raise ValueError(f"GaussianProcess: {item} cannot be explained: {reason}")
         value = raise_where_failed("GaussianProcess", failed, "has no likelihood; status", value)
     return tf.cast(value, data.x.dtype)
 

@@ -8,7 +8,8 @@ _LEARNING_RATE = 1e-2
 def train(feature_map, log_likelihood, problem, point, optimizer, num_steps):
     """Maximises the marginal likelihood over weights and parameters by full-batch gradient steps.
 
-    The gradient by the weights is that by the features, through the covariance matrix and its
+    What is maximised is its mean over the observations, less the losses that the network's layers
+    add. The gradient by the weights is that by the features, through the covariance matrix and its
     Cholesky factor. It trains the network in place.
 
     Args:
@@ -17,7 +18,8 @@ def train(feature_map, log_likelihood, problem, point, optimizer, num_steps):
         network gives in training.
       problem: the :class:`statespace.models.gaussian_process_fit.Problem`.
       point: free coordinates ``[R, P]`` from which to set out.
-      optimizer: a Keras optimiser; None is Adam.
+      optimizer: a Keras optimiser, whose settings are taken and whose state is left alone; None is
+        Adam.
       num_steps: number of steps.
 
     Returns:
@@ -36,6 +38,12 @@ def train(feature_map, log_likelihood, problem, point, optimizer, num_steps):
     variables = [*feature_map.trainable_variables, *([free] if point.size else [])]
     if optimizer is None:
         optimizer = keras.optimizers.Adam(_LEARNING_RATE)
+    elif not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            f"GaussianProcess.fit: optimizer is {optimizer!r}; it must be a Keras optimiser."
+        )
+    else:
+        optimizer = optimizer.from_config(optimizer.get_config())
     optimizer.build(variables)
     observations = tf.cast(tf.size(problem.data.y), tf.float64)
 
@@ -44,7 +52,13 @@ def train(feature_map, log_likelihood, problem, point, optimizer, num_steps):
         with tf.GradientTape() as tape:
             values = log_likelihood(problem.values(free.value), problem.data)
             loss = -tf.reduce_sum(tf.cast(values, tf.float64)) / observations
-        gradients = tape.gradient(loss, [variable.value for variable in variables])
+            # What regularisers of its layers add, as in Keras's own training.
+            loss += sum(tf.cast(value, tf.float64) for value in feature_map.losses)
+        gradients = tape.gradient(
+            loss,
+            [variable.value for variable in variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
         fine = tf.math.is_finite(loss)
         optimizer.apply([tf.where(fine, g, tf.zeros_like(g)) for g in gradients], variables)
         return fine

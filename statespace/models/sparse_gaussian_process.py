@@ -24,8 +24,11 @@ from statespace.models.sparse_gaussian_process_inference import (
 )
 
 INDUCING = "inducing_points"
-_TOLERANCE = 1e-7
-_CANDIDATES = 10_000  # inputs among which inducing points are looked for
+# In nats for each observation, whatever the unit of y makes of the bound.
+_TOLERANCE = {"value_tolerance": 1e-7, "by_observation": True}
+_SAMPLE = 5000  # observations on which the search begins
+_ROUNDS = 2
+_MEMORY = 50  # of L-BFGS: inducing points act together
 
 
 class SparseGaussianProcess:
@@ -33,7 +36,8 @@ class SparseGaussianProcess:
 
     Kernel, mean and noise are those of :class:`statespace.models.GaussianProcess`. Inducing points
     are parameters too: all are learnt by maximising a lower bound of the marginal likelihood, in
-    n m^2 operations and with memory for a few matrices of m rows beside the data.
+    n m^2 operations and with memory for a few matrices of m rows beside the data. There are no
+    batch axes: one data set of the size that this is for keeps a machine busy.
 
     Args:
       kernel, mean, parameters: as for :class:`statespace.models.GaussianProcess`.
@@ -84,7 +88,7 @@ class SparseGaussianProcess:
           ValueError: an argument has the wrong names, shape or dtype, or a value is not finite.
         """
         data = self._observations(x, y, error_variance)
-        values = checked_values(self._with_inducing(data), params, data.x.dtype)
+        values = checked_values(self._with_inducing(data), params, data.x.dtype, ())
         return self._condition(values, data).bound
 
     def condition(self, x, y, params, *, error_variance=None) -> "SparsePosterior":
@@ -97,7 +101,7 @@ class SparseGaussianProcess:
           ValueError: as for ``log_bound``; or the bound is not finite.
         """
         data = self._observations(x, y, error_variance)
-        values = checked_values(self._with_inducing(data), params, data.x.dtype)
+        values = checked_values(self._with_inducing(data), params, data.x.dtype, ())
         return SparsePosterior(self, data, values)
 
     def fit(
@@ -105,16 +109,18 @@ class SparseGaussianProcess:
     ) -> "SparsePosterior":
         """Learns parameters and inducing points by maximising the bound.
 
-        L-BFGS from starting points that differ in the parameters, until two steps in succession
-        gain less than 1e-7 of the bound. The inducing points start at those inputs, of at most ten
-        thousand, that the ones chosen before leave the largest variance at.
+        L-BFGS of parameters and inducing points together, until two steps in succession gain less
+        than 1e-7 nats for each observation. The inducing points start at those inputs that the ones
+        chosen before leave the largest variance at. One more start than asked for is where the
+        parameters alone are best, with such points fixed. Of more than five thousand observations
+        so many are drawn, on which all starts are tried; the best is followed on all observations.
 
         Args:
           x, y, error_variance: as for ``log_bound``.
           fix: dict from the names of parameters that are not learnt, ``inducing_points`` possibly
             among them, to their values.
-          num_starts: how many starting points, a positive int.
-          max_iterations: number of evaluations of the bound for each of them.
+          num_starts: how many starting points, which differ in the parameters, a positive int.
+          max_iterations: number of evaluations of the bound in each of these searches.
 
         Raises:
           ValueError: as for ``log_bound``; ``fix`` has a name that is not a parameter's; or there
@@ -131,6 +137,21 @@ class SparseGaussianProcess:
                 f"SparseGaussianProcess.fit: x has shape {data.x.shape}; with no more observations "
                 f"than num_inducing = {self.num_inducing}, use GaussianProcess."
             )
+        fix = fix or {}
+        problem = self._problem(data, fix)
+        search = {"memory": _MEMORY, "max_iterations": max_iterations, **_TOLERANCE}
+        if INDUCING in fix:
+            starts = problem.starting_points(num_starts)
+        else:
+            sample = self._sample(data)
+            starts = self._starts(sample, fix, num_starts, search)
+            if sample is not data:
+                found, _ = self._problem(sample, fix).maximise(starts, **search)
+                starts = problem.starting_points(1, _guesses(found))
+        params, converged = problem.maximise(starts, **search)
+        return SparsePosterior(self, data, params, converged)
+
+    def _problem(self, data, fix):
         parameters = self._with_inducing(data)
         columns = data.x.shape[-1]
         if columns not in self._objectives:
@@ -138,16 +159,43 @@ class SparseGaussianProcess:
                 parameters, lambda values, data: self._condition(values, data).bound
             )
         model = types.SimpleNamespace(parameters=parameters, mean=self.mean, features=lambda x: x)
-        problem = Problem(self._objectives[columns], model, data, fix or {})
-        starts = problem.starting_points(num_starts)
-        if INDUCING not in (fix or {}):
-            middle = {name: value[0] for name, value in problem.values(starts[0]).items()}
-            points = self._spread_out(self._kernel_at(middle), data.x)
-            starts = problem.starting_points(num_starts, {INDUCING: points[np.newaxis]})
-        params, converged = problem.maximise(
-            starts, value_tolerance=_TOLERANCE, max_iterations=max_iterations
+        return Problem(self._objectives[columns], model, data, fix)
+
+    def _sample(self, data):
+        """Some of the observations, or all if there are not so many."""
+        size = max(_SAMPLE, 2 * self.num_inducing)
+        if data.x.shape[0] <= size:
+            return data
+        some = np.sort(np.random.default_rng(0).permutation(data.x.shape[0])[:size])
+        return Observations(
+            tf.gather(data.x, some),
+            tf.gather(data.y, some),
+            # One value may stand for all.
+            data.error_variance
+            if data.error_variance is None or data.error_variance.shape.num_elements() == 1
+            else tf.gather(data.error_variance, some),
         )
-        return SparsePosterior(self, data, params, converged)
+
+    def _starts(self, sample, fix, num_starts, search):
+        """Points ``[num_starts + 1, 1, P]`` from which to learn all there is from a sample.
+
+        The inducing points suit the kernel in the middle of the starting ranges. For the last
+        start, the other parameters are learnt with them fixed, which takes a few evaluations;
+        points that suit these come next, and parameters once more.
+        """
+        problem = self._problem(sample, fix)
+        found = {
+            name: value[0] for name, value in problem.values(problem.starting_points(1)[0]).items()
+        }
+        starts = []
+        for _ in range(_ROUNDS):
+            points = self._spread_out(self._kernel_at(found), sample.x)
+            if not starts:
+                starts = [problem.starting_points(num_starts, {INDUCING: points[np.newaxis]})]
+            inner = self._problem(sample, {**fix, INDUCING: points})
+            found, _ = inner.maximise(inner.starting_points(1, _guesses(found)), **search)
+        starts.append(problem.starting_points(1, _guesses(found)))
+        return np.concatenate(starts)
 
     def _with_inducing(self, data):
         shape = (self.num_inducing, data.x.shape[-1])
@@ -179,8 +227,6 @@ class SparseGaussianProcess:
 
     def _spread_out(self, kernel, x):
         """Inputs ``[m, d]`` by a Cholesky factorisation that takes the largest pivot each time."""
-        step = -(-x.shape[0] // _CANDIDATES)
-        x = x[::step] if x.shape[0] // step > self.num_inducing else x
         left = kernel.apply(x, x, example_ndims=1).numpy()
         least = 1e-12 * np.max(left)
         columns = np.zeros((0, len(left)))
@@ -194,6 +240,11 @@ class SparseGaussianProcess:
             left = left - column**2
             left[i] = -np.inf  # no point twice
         return x.numpy()[chosen]
+
+
+def _guesses(params):
+    """Values ``[1, *shape]`` of one data set, by name, for its starting points."""
+    return {name: value[tf.newaxis] for name, value in params.items()}
 
 
 class SparsePosterior(FunctionPosterior):

@@ -14,7 +14,7 @@ import tensorflow as tf
 from statespace.linalg_ops import cholesky, gemm, psd_cholesky, sum_log_diag, syrk, triangular_solve
 from statespace.models.gaussian_process_inference import covariance
 
-_BLOCK = 2**20  # numbers in a block of K_uf
+_BLOCK = 2**18  # numbers in a block of K_uf, which so stays in the cache
 
 
 class Statistics(NamedTuple):

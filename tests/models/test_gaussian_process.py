@@ -250,6 +250,11 @@ def test_without_observations_it_is_the_prior():
     np.testing.assert_allclose(post.predict(np.zeros((3, 2))).variance(), 1.3**2 + 0.04)
 
 
+def test_an_argument_with_a_default_is_no_parameter():
+    gp = GaussianProcess(lambda amplitude, nu=2.5: kernels.GeneralizedMatern(nu, amplitude, 0.7))
+    assert [p.name for p in gp.parameters] == ["amplitude", "noise_variance"]
+
+
 def test_a_kernel_without_parameters():
     x, y = data()
     kernel = kernels.MaternFiveHalves(np.float64(1.3), np.float64(0.7))
@@ -293,8 +298,20 @@ class TestErrors:
             value(params, np.zeros((3, 1)), np.zeros(3))
 
     def test_a_parameter_that_is_not_finite(self):
-        with pytest.raises(ValueError, match="not finite"):
-            GP.condition(*data(), PARAMS | {"amplitude": np.nan})
+        for change, message in (
+            ({"amplitude": np.nan}, r"amplitude is nan; it must be finite and not negative"),
+            ({"noise_variance": -1.0}, r"noise_variance is -1\.0; it must be finite and not neg"),
+            ({"length_scale": [1.0, -2.0]}, r"length_scale\[1\] is -2\.0"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                GP.condition(*data(), PARAMS | change)
+        for method in ("dense", "state_space"):
+            gp = GaussianProcess(GP.kernel, method=method)
+            with pytest.raises(ValueError, match="parameter of the kernel is out of its range"):
+                gp.condition(*data(), PARAMS | {"length_scale": 0.0})
+            for value in (np.nan, 0.0):
+                params = PARAMS | {"length_scale": value}
+                assert np.isnan(gp.log_marginal_likelihood(params, *data(), on_failure="nan"))
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -305,6 +322,14 @@ class TestErrors:
             ({"x": np.zeros((5, 1), int)}, "x is int64"),
             ({"y": np.array([0, 1, np.nan, 0, 0])}, r"y\[2\] is nan; leave"),
             ({"x": np.full((5, 1), np.inf)}, r"x\[0, 0\] is inf"),
+            ({"x": None}, "x is no array of numbers"),
+            ({"error_variance": "much"}, "error_variance is no array of numbers"),
+            ({"params": PARAMS | {"amplitude": "a"}}, "amplitude is no array of numbers"),
+            ({"params": [1.0, 1.0, 1.0]}, "params is a list; it must be a dict"),
+            (
+                {"x": np.zeros((2, 5, 1)), "params": PARAMS | {"amplitude": np.ones(3)}},
+                r"amplitude has shape \(3,\); its leading axes \(3,\).*batch \(2,\)",
+            ),
             ({"error_variance": np.array([0, 0, 0, -1.0, 0])}, r"error_variance\[3\] is -1"),
             ({"error_variance": np.zeros(4)}, r"error_variance has shape \(4,\)"),
             ({"params": {"amplitude": 1.0}}, "parameters are amplitude, length_scale, noise"),
@@ -322,8 +347,37 @@ class TestErrors:
             post.predict(np.zeros((3, 2)))
         with pytest.raises(ValueError, match="float32 and x is float64"):
             post.predict(np.zeros((3, 1), np.float32))
-        with pytest.raises(ValueError, match=r"seed has shape \(3,\)"):
+        with pytest.raises(ValueError, match=r"sample: seed is \[1, 2, 3\]; it must be an int"):
             post.sample(np.zeros((3, 1)), 1, seed=[1, 2, 3])
+
+        batch = GP.condition(np.zeros((2, 5, 1)), np.zeros(5), PARAMS)
+        with pytest.raises(ValueError, match=r"x has shape \(3, 5, 1\).*batch \(2,\)"):
+            batch.predict(np.zeros((3, 5, 1)))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"kernel": "rbf"}, "kernel is 'rbf'; it must be a function"),
+            ({"kernel": kernels.MaternOneHalf}, "kernel is <class .*; it must be a function"),
+            ({"kernel": lambda *scales: None}, r"kernel has the argument \*scales"),
+            ({"mean": 3.0}, r"mean is 3\.0; it must be a function"),
+            ({"parameters": [Positive("amplitude")] * 2}, "parameters has amplitude twice"),
+        ],
+    )
+    def test_what_a_model_is_made_of(self, change, message):
+        with pytest.raises(ValueError, match=message):
+            GaussianProcess(**({"kernel": GP.kernel} | change))
+
+    def test_what_functions_return(self):
+        x, y = data()
+        with pytest.raises(ValueError, match="kernel returns a NoneType"):
+            GaussianProcess(lambda amplitude, length_scale: None).condition(x, y, PARAMS)
+        # A column of inputs would broadcast to n data sets.
+        with pytest.raises(ValueError, match=r"mean returns the shape \(30, 1\).*x\[..., 0\]"):
+            GaussianProcess(GP.kernel, mean=lambda x: x).condition(x, y, PARAMS)
+        gp = GaussianProcess(GP.kernel, feature_map=lambda rows, training: rows[:, 0])
+        with pytest.raises(ValueError, match="feature_map makes the shape"):
+            gp.condition(x, y, PARAMS)
 
     def test_names_of_parameters(self):
         with pytest.raises(ValueError, match="amplitude is the name of two"):

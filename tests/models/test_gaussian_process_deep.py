@@ -98,6 +98,33 @@ def test_what_is_fixed_stays_and_the_optimiser_is_used():
     assert np.any(net.get_weights()[0] != before[0])
 
 
+def test_an_optimiser_may_be_used_again():
+    x, y = data(20)
+    gp = GaussianProcess(kernel, feature_map=network())
+    optimizer = keras.optimizers.Adam(1e-3)
+    for fix in (PARAMS, {"noise_variance": 0.1}):  # with other variables each time
+        gp.fit(x, y, fix=fix, optimizer=optimizer, num_steps=2)
+    assert not optimizer.variables or optimizer.iterations == 0
+    with pytest.raises(ValueError, match="optimizer is 'adam'; it must be a Keras optimiser"):
+        gp.fit(x, y, optimizer="adam", num_steps=2)
+
+
+def test_regularisers_of_the_network_count():
+    """With nothing but a weight's square to be had, it shrinks."""
+    x, y = data(20)
+    inputs = keras.Input((2,))
+    hidden = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(100.0))
+    unused = keras.layers.Dense(1)
+    net = keras.Model(inputs, hidden(inputs))
+    net.unused = unused
+    unused.build((None, 2))
+    before = np.linalg.norm(net.get_weights()[0]), unused.get_weights()[0]
+    gp = GaussianProcess(kernel, feature_map=net)
+    gp.fit(x, y, fix=PARAMS, optimizer=keras.optimizers.SGD(1e-3), num_steps=5)
+    assert np.linalg.norm(hidden.get_weights()[0]) < 0.5 * before[0]
+    np.testing.assert_array_equal(unused.get_weights()[0], before[1])
+
+
 def test_a_training_that_fails_says_so_and_leaves_finite_weights():
     net = network()
     x, y = data(30)

@@ -67,6 +67,29 @@ def test_units_do_not_matter(scale):
     )
 
 
+@pytest.mark.parametrize("method", ["dense", "state_space"])
+def test_units_of_the_inputs_do_not_matter(method):
+    x, y = data(n=25)
+    gp = GaussianProcess(matern, method=method)
+    plain = gp.fit(x, y, num_starts=1)
+    for scale in (1e-30, 1e30):
+        scaled = gp.fit(x * scale, y, num_starts=1)
+        for name, power in (("amplitude", 0), ("length_scale", 1), ("noise_variance", 0)):
+            np.testing.assert_allclose(
+                scaled.params[name] / scale**power, plain.params[name], rtol=1e-4
+            )
+
+
+@pytest.mark.parametrize("level", [0.1, 1e9])
+def test_constant_observations(level):
+    """Their unit is their size, not what rounding makes of their spread."""
+    x, _ = data(n=20)
+    post = GP.fit(x, np.full(20, level), num_starts=1)
+    np.testing.assert_allclose(post.predict(x).mean(), level, rtol=1e-6)
+    assert 0.1 * level < post.params["amplitude"] < 100 * level
+    assert np.all(post.predict(x).stddev() < 1e-3 * level)
+
+
 def test_a_batch_is_a_loop():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 3, 30, 2))
@@ -141,5 +164,13 @@ def test_errors():
         GP.fit(x[:0], y[:0])
     with pytest.raises(ValueError, match="num_starts is 0"):
         GP.fit(x, y, num_starts=0)
+    with pytest.raises(ValueError, match="num_steps is -1"):
+        GP.fit(x, y, num_steps=-1)
+    with pytest.raises(ValueError, match="fix is a list; it must be a dict"):
+        GP.fit(x, y, fix=["noise_variance"])
+    with pytest.raises(ValueError, match=r"noise_variance is -1\.0; it must be finite and not neg"):
+        GP.fit(x, y, fix={"noise_variance": -1.0})
+    with pytest.raises(ValueError, match=r"call it outside tf\.function"):
+        tf.function(GP.fit, autograph=False)(x, y)
     with pytest.raises(ValueError, match=r"y\[3\] is nan"):
         GP.fit(x, np.where(np.arange(60) == 3, np.nan, y))

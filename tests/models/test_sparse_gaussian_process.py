@@ -7,8 +7,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from oracles import finite_differences
 
-from statespace.models import GaussianProcess, SparseGaussianProcess
+from statespace.models import GaussianProcess, SparseGaussianProcess, sparse_gaussian_process
 from statespace.models import sparse_gaussian_process_inference as inference
+from statespace.models.gaussian_process_fit import Problem
 
 kernels = tfp.math.psd_kernels
 PARAMS = {"amplitude": 1.3, "length_scale": 1.0, "noise_variance": 0.1}
@@ -113,6 +114,49 @@ def test_fit_comes_close_to_the_exact_maximum():
     )
 
 
+def test_what_the_mean_explains_does_not_hide_the_rest():
+    """Scales start in units of what is left: 0.7 here, and 60 with the line."""
+    x, y = data(300)
+    steep = lambda x, level, slope: level + slope * x[..., 0]  # noqa: E731
+    for model in (SparseGaussianProcess(kernel, 12, steep), GaussianProcess(kernel, steep)):
+        options = {"num_starts": 1, "fix": {"length_scale": 0.8}}
+        post = model.fit(x, y + 100 + 50 * x[:, 0], **options)
+        assert 0.05 < post.params["noise_variance"] < 0.15  # 0.09, and 0.5 for all that is left
+
+
+def test_a_search_on_some_of_the_observations_ends_as_high(monkeypatch):
+    x, y = data(600, d=1)
+    model = SparseGaussianProcess(kernel, 8)
+    whole = model.fit(x, y, error_variance=0.01)
+    monkeypatch.setattr(sparse_gaussian_process, "_SAMPLE", 100)
+    sizes = []
+    evaluate = Problem.objective
+
+    def counted(self, points, members):
+        sizes.append(self.data.y.shape[-1])
+        return evaluate(self, points, members)
+
+    monkeypatch.setattr(Problem, "objective", counted)
+    for errors in (0.01, np.full(600, 0.01)):
+        sizes.clear()
+        post = model.fit(x, y, error_variance=errors)
+        assert whole.converged
+        assert post.converged
+        np.testing.assert_allclose(post.log_bound, whole.log_bound, atol=0.1)
+        assert set(sizes) == {100, 600}
+        assert sizes.count(600) < 60
+
+
+def test_the_unit_of_observations_does_not_change_where_the_search_ends():
+    x, y = data(200)
+    model = SparseGaussianProcess(kernel, 6)
+    plain, scaled = (model.fit(x, y * unit) for unit in (1.0, 1e8))
+    np.testing.assert_allclose(scaled.params["amplitude"], plain.params["amplitude"] * 1e8, 1e-3)
+    np.testing.assert_allclose(
+        scaled.log_bound, plain.log_bound - 200 * np.log(1e8), rtol=0, atol=1e-3
+    )
+
+
 def test_learning_the_inducing_points_raises_the_bound():
     x, y = data(200)
     model = SparseGaussianProcess(kernel, 8)
@@ -154,7 +198,7 @@ def test_errors():
         model.fit(x[np.newaxis], y)
     with pytest.raises(ValueError, match=r"inducing_points has shape \(4, 2\).*\[..., 5, 2\]"):
         model.condition(x, y, PARAMS | {"inducing_points": x[:4]})
-    with pytest.raises(ValueError, match="bound is not finite"):
+    with pytest.raises(ValueError, match="amplitude is nan"):
         model.condition(x, y, PARAMS | {"amplitude": np.nan, "inducing_points": x[:5]})
     with pytest.raises(ValueError, match="fix has nothing"):
         model.fit(x, y, fix={"nothing": 1.0})
