@@ -54,7 +54,7 @@ SHORT = [op.name for op in REPRESENTATIVES] + RAW_OPS
 
 @pytest.mark.parametrize("shard", range(4))
 def test_a_few_calls(shard):
-    run(0, 6, SHORT[shard::4], 600)
+    run(0, 12, SHORT[shard::4], 600)
 
 
 @pytest.mark.fuzz
