@@ -290,6 +290,12 @@ class LinearGaussianSSM(tf.experimental.ExtensionType):
         return tuple(getattr(self, spec.name) for spec in PARAMETERS)
 
 
+def replaced(ssm: LinearGaussianSSM, **fields) -> LinearGaussianSSM:
+    """The model with some of its parameters, or what is ``diffuse`` of it, replaced."""
+    own = {spec.name: getattr(ssm, spec.name) for spec in PARAMETERS}
+    return LinearGaussianSSM(**own | {"diffuse": ssm.diffuse} | fields)
+
+
 def _last_axis(tensor):
     return None if tensor.shape.rank is None else tensor.shape[-1]
 

@@ -205,22 +205,13 @@ class FittedModel:
         return self._built(self.problem.features, self.problem.times)
 
     def _built(self, features, times):
-        from statespace.ssm import LinearGaussianSSM
+        from statespace.ssm import replaced
 
         ssm = self.model.build(self._params, features=features, times=times)
         if self.start is None:
             return ssm
         mean, scale = self.start
-        return LinearGaussianSSM(
-            ssm.transition_matrix,
-            ssm.transition_scale,
-            ssm.observation_matrix,
-            ssm.observation_scale,
-            mean,
-            scale,
-            ssm.transition_offset,
-            ssm.observation_offset,
-        )
+        return replaced(ssm, initial_mean=mean, initial_scale=scale, diffuse=None)
 
     def _covariance(self, information):
         if information not in ("hessian", "opg", "robust"):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from statespace.kalman.filter import kalman_filter
 from statespace.layers.kalman_layer import KalmanLayer, Moments, observed_moments
 from statespace.linalg_ops import psd_cholesky
-from statespace.ssm import PARAMETERS, LinearGaussianSSM
+from statespace.ssm import PARAMETERS, replaced
 
 
 @keras.saving.register_keras_serializable(package="statespace")
@@ -113,7 +113,7 @@ class KalmanFilter(KalmanLayer):
         mean, scale = (tf.convert_to_tensor(x) for x in (self.carried_mean, self.carried_scale))
         own = ssm.initial_scale
         extra = tf.maximum(tf.shape(own)[-1] - tf.shape(scale)[-1], 0)
-        return _replaced(
+        return replaced(
             ssm,
             initial_mean=tf.where(goes_on, mean, ssm.initial_mean),
             initial_scale=tf.cond(
@@ -145,10 +145,4 @@ def _one_step_more(ssm, observations, mask):
         if spec.per_step and axis >= 0 and value.shape[axis] != 1:
             last = tf.gather(value, [tf.shape(value)[axis] - 1], axis=axis)
             longer[spec.name] = tf.concat([value, last], axis=axis)
-    return _replaced(ssm, **longer), observations, mask
-
-
-def _replaced(ssm, **fields):
-    """The model with some of its parameters replaced."""
-    own = {spec.name: getattr(ssm, spec.name) for spec in PARAMETERS}
-    return LinearGaussianSSM(**own | fields, diffuse=ssm.diffuse)
+    return replaced(ssm, **longer), observations, mask

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from statespace.linalg_ops.arguments import broadcast_matmul
-from statespace.ssm import LinearGaussianSSM
+from statespace.ssm import PARAMETERS, LinearGaussianSSM, replaced
 
 
 def with_emitted(
@@ -31,7 +31,7 @@ def with_emitted(
     Returns:
       A LinearGaussianSSM.
     """
-    fields = {name: getattr(ssm, name) for name in _FIELDS}
+    fields = {}
     if observation_noise_scale is not None:
         fields["observation_scale"] = observation_noise_scale
     if transition_noise_scale is not None:
@@ -39,20 +39,7 @@ def with_emitted(
         fields["transition_scale"] = scale
     if transition_offset is not None:
         fields["transition_offset"] = ssm.transition_offset + transition_offset
-    return LinearGaussianSSM(**fields)
-
-
-_FIELDS = (
-    "transition_matrix",
-    "transition_scale",
-    "observation_matrix",
-    "observation_scale",
-    "initial_mean",
-    "initial_scale",
-    "transition_offset",
-    "observation_offset",
-    "diffuse",
-)
+    return replaced(ssm, **fields)
 
 
 def scale_matrices(scale, rank: int) -> tf.Tensor:
@@ -84,7 +71,7 @@ def has_influence(model, *, features=None, times=None, without=()) -> dict[str, 
     @tf.function(autograph=False)
     def trace(values):
         ssm = model.build(values, features=features, times=times)
-        fields = [getattr(ssm, x) for x in _FIELDS if x != "diffuse" and x not in without]
+        fields = [getattr(ssm, spec.name) for spec in PARAMETERS if spec.name not in without]
         for name, value in values.items():
             reaches[name] = tf.gradients(fields, value) != [None]
         return fields
