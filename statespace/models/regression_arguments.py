@@ -83,29 +83,22 @@ def features(x, like):
 def future_weights(weights, variance):
     """Weights of observations to come, broadcast against a variance ``[..., M]`` of each."""
     op = f"{_OP}.predict"
-    weights = _broadcast(op, "weights", weights, variance)
+    weights = broadcast_against(op, "weights", weights, variance)
     refuse_where(op, "weights", weights, lambda value: ~(value > 0), "it must be positive")
     return weights
-
-
-def seed_pair(seed):
-    """A seed as TensorFlow's stateless generators take it, int64 ``[2]``."""
-    pair = np.asarray(seed)
-    if pair.dtype.kind not in "iu" or pair.shape not in ((), (2,)):
-        raise ValueError(f"{_OP}: seed is {seed!r}; it must be an int or two of them.")
-    return tf.constant([0, int(pair)] if pair.ndim == 0 else pair, tf.int64)
 
 
 def _not_negative(op, name, value, like):
     if value is None:
         return None
-    value = _broadcast(op, name, value, like)
+    value = broadcast_against(op, name, value, like)
     _check_finite(op, name, value)
     refuse_where(op, name, value, lambda value: value < 0, "it must not be negative")
     return value
 
 
-def _broadcast(op, name, value, like):
+def broadcast_against(op, name, value, like):
+    """The value in the shape and dtype of ``like``; raises ValueError where it does not fit."""
     value = as_tensor(op, name, value, like.dtype)
     try:
         return tf.broadcast_to(value, like.shape)

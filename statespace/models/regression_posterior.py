@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from statespace.kalman.normal import standard_normal
+from statespace.kalman.normal import seed_pair, standard_normal
 from statespace.linalg_ops import gemm
 from statespace.linalg_ops.arguments import broadcast_batches, positive_int
 from statespace.models.linear_gaussian_regression import (
@@ -19,7 +19,6 @@ from statespace.models.regression_arguments import (
     features,
     future_weights,
     observations,
-    seed_pair,
 )
 from statespace.models.regression_array import CentredData, RegressionArray
 from statespace.models.regression_fit import Fit
@@ -183,7 +182,7 @@ class RegressionPosterior:
           A :class:`RegressionSample`.
         """
         lead = [positive_int(f"{_OP}.sample_weights", "num_samples", num_samples)]
-        seeds = tf.unstack(tf.random.split(seed_pair(seed), 3, alg="philox"))
+        seeds = tf.unstack(tf.random.split(seed_pair(_OP, seed), 3, alg="philox"))
         state = self._fitted
         fit, data = state.fit, state.data
         dtype, batch = fit.noise_scale.dtype, lead + fit.posterior.mean.shape[:-1].as_list()

@@ -10,6 +10,7 @@ import tensorflow as tf
 from statespace.models.evidence_maximisation import maximise
 from statespace.models.linear_gaussian_regression import posterior
 from statespace.models.refined_least_squares import refined_weights
+from statespace.models.regression_arguments import broadcast_against
 from statespace.models.regression_fit import (
     Fit,
     Problem,
@@ -106,13 +107,8 @@ class EvidencePrior:
         noise_scale = self.noise_scale
         if noise_scale is not None:
             noise_scale = positive("noise_scale", noise_scale, problem.data.x.dtype)
-            try:
-                noise_scale = tf.broadcast_to(noise_scale, problem.data.y_mean.shape)
-            except tf.errors.InvalidArgumentError as error:
-                raise ValueError(
-                    f"{_OP}: noise_scale has shape {noise_scale.shape}; it must broadcast to one "
-                    f"value a data set, {problem.data.y_mean.shape}."
-                ) from error
+            # One value a data set.
+            noise_scale = broadcast_against(_OP, "noise_scale", noise_scale, problem.data.y_mean)
         scales = maximise(
             problem.data, problem.count, per_feature=self.per_feature, noise_scale=noise_scale
         )
