@@ -26,10 +26,10 @@ def to_matrices(op: str, **arguments) -> tuple[tf.Tensor, ...]:
     return tuple(tensors.values())
 
 
-def to_tensor(op: str, name: str, value) -> tf.Tensor:
-    """The value as a tensor; raises ValueError, with the argument's name, where it is none."""
+def to_tensor(op: str, name: str, value, dtype: tf.DType | None = None) -> tf.Tensor:
+    """The value as a tensor; ValueError, with the argument's name, where it is none (so typed)."""
     try:
-        return tf.convert_to_tensor(value, name=name)
+        return tf.convert_to_tensor(value, dtype, name=name)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{op}: {name} is no array of numbers: {error}") from error
 

@@ -89,15 +89,11 @@ def nonlinear_filter(
         "nonlinear_filter", model, y, method, mask, lengths, controls, options, on_failure
     )
     passed = forward(problem, smoothing=False)
-    info = first_failure(time_after_batch(passed.failed, 0))
+    info, finished = finishing(passed)
     # Outside the loop, where all steps are one batch.
     scale = lq(passed.spread, mode="l")
-
-    def finished(x, core_rank):
-        return spoil(time_after_batch(x, core_rank), info > 0)
-
     result = FilterResult(
-        log_likelihood=finished_sum(passed, info),
+        log_likelihood=tf.reduce_sum(finished(passed.log_density, 0), axis=-1),
         filtered_mean=finished(passed.filtered_mean, 1),
         filtered_covariance=finished(square(passed.filtered_scale), 2),
         predicted_mean=finished(passed.predicted_mean, 1),
@@ -124,9 +120,14 @@ def prepare(op, model, y, method, mask, lengths, controls, options, on_failure) 
     return pose(op, model, chosen, y, controls)
 
 
-def finished_sum(passed, info):
-    """The log-likelihood ``[...]`` of a pass."""
-    return spoil(tf.reduce_sum(passed.log_density, axis=0), info > 0)
+def finishing(passed):
+    """The status of each series, and what finishes results: batch first, NaN where it failed."""
+    info = first_failure(time_after_batch(passed.failed, 0))
+
+    def finished(x, core_rank):
+        return spoil(time_after_batch(x, core_rank), info > 0)
+
+    return info, finished
 
 
 def square(x):

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from statespace.kalman.reference import sort_by_time, time_first
 from statespace.kalman.step import all_finite, batch_shape, is_observed, zeros_of_step
-from statespace.linalg_ops.arguments import with_shape
+from statespace.linalg_ops.arguments import to_tensor, with_shape
 from statespace.linalg_ops.failure import append_axes
 from statespace.linalg_ops.lq import lq
 from statespace.nonlinear.methods import Method
@@ -60,7 +60,7 @@ def pose(op: str, model, method: Method, y, controls) -> Problem:
         if "controls" not in takes:
             raise ValueError(f"{op}: controls is given, but no function of the model takes it.")
         specs.append(CONTROLS)
-        tensors.append(_controls(op, controls, model.dtype))
+        tensors.append(to_tensor(op, "controls", controls, model.dtype))
     if y.shape.rank is None or any(x.shape.rank is None for x in tensors):
         raise ValueError(f"{op}: y and the model's parameters must have a known number of axes.")
     check_shapes(tuple(specs), tuple(tensors), model.observation_dim, y)
@@ -241,10 +241,3 @@ def _full(x, static, dynamic, core_rank):
 def _first(x):
     """The first of ``[T, ...]``, zeros if there is none."""
     return tf.concat([x, zeros_of_step(x)[tf.newaxis]], axis=0)[0]
-
-
-def _controls(op, controls, dtype):
-    try:
-        return tf.convert_to_tensor(controls, dtype, name="controls")
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{op}: controls is not an array of {dtype.name}: {error}") from None

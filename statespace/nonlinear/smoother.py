@@ -1,11 +1,10 @@
 """The smoothers that belong to the nonlinear filters."""
 
+import tensorflow as tf
+
 from statespace.kalman.inference import apply_on_failure
-from statespace.kalman.reference import time_after_batch
 from statespace.kalman.results import SmootherResult
-from statespace.kalman.step import first_failure
-from statespace.linalg_ops.failure import spoil
-from statespace.nonlinear.filter import finished_sum, prepare, square
+from statespace.nonlinear.filter import finishing, prepare, square
 from statespace.nonlinear.recursion import backward, forward
 
 
@@ -58,14 +57,10 @@ def nonlinear_smoother(
         "nonlinear_smoother", model, y, method, mask, lengths, controls, options, on_failure
     )
     passed = forward(problem, smoothing=True)
-    info = first_failure(time_after_batch(passed.failed, 0))
+    info, finished = finishing(passed)
     smoothed = backward(passed)
-
-    def finished(x, core_rank):
-        return spoil(time_after_batch(x, core_rank), info > 0)
-
     result = SmootherResult(
-        log_likelihood=finished_sum(passed, info),
+        log_likelihood=tf.reduce_sum(finished(passed.log_density, 0), axis=-1),
         smoothed_mean=finished(smoothed.mean, 1),
         smoothed_covariance=finished(square(smoothed.factor), 2),
         lag_one_covariance=finished(smoothed.lag_one, 2)[..., :-1, :, :],
