@@ -27,7 +27,7 @@ class _Loss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         """The score of each outcome, ``[..., m]``."""
-        return _scored(type(self).score, y_true, y_pred)
+        return _scored(self.score, y_true, y_pred)
 
 
 @keras.saving.register_keras_serializable(package="statespace")
@@ -87,16 +87,19 @@ class GaussianCRPS(_Loss):
 
 
 class _Metric(keras.metrics.Mean):
-    """The mean of something over what is known in all batches."""
+    """The mean of a score over what is known in all batches."""
+
+    score = None
+    default_name = ""
+
+    def __init__(self, name=None, dtype=None):
+        super().__init__(name or self.default_name, dtype)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Takes a batch in."""
         y_true, weight = _known(self.name, y_true, y_pred, sample_weight, self.dtype)
-        values = self._values(y_true, tf.cast(y_pred, self.dtype))
+        values = _scored(self.score, y_true, tf.cast(y_pred, self.dtype))
         super().update_state(tf.reshape(values, [-1]), tf.reshape(weight, [-1]))
-
-    def _values(self, y_true, y_pred):
-        raise NotImplementedError
 
 
 @keras.saving.register_keras_serializable(package="statespace")
@@ -115,11 +118,8 @@ class MeanGaussianLogScore(_Metric):
       1.4189
     """
 
-    def __init__(self, name="gaussian_log_score", dtype=None):
-        super().__init__(name, dtype)
-
-    def _values(self, y_true, y_pred):
-        return _scored(scores.log_score_normal, y_true, y_pred)
+    score = staticmethod(scores.log_score_normal)
+    default_name = "gaussian_log_score"
 
 
 @keras.saving.register_keras_serializable(package="statespace")
@@ -138,11 +138,8 @@ class MeanGaussianCRPS(_Metric):
       0.6024
     """
 
-    def __init__(self, name="gaussian_crps", dtype=None):
-        super().__init__(name, dtype)
-
-    def _values(self, y_true, y_pred):
-        return _scored(scores.crps_normal, y_true, y_pred)
+    score = staticmethod(scores.crps_normal)
+    default_name = "gaussian_crps"
 
 
 @keras.saving.register_keras_serializable(package="statespace")
@@ -167,7 +164,9 @@ class IntervalCoverage(_Metric):
       0.5
     """
 
-    def __init__(self, level=0.9, name="interval_coverage", dtype=None):
+    default_name = "interval_coverage"
+
+    def __init__(self, level=0.9, name=None, dtype=None):
         if not 0 < level < 1:
             raise ValueError(f"IntervalCoverage: level is {level!r}; it must be between 0 and 1.")
         super().__init__(name, dtype)
@@ -177,14 +176,10 @@ class IntervalCoverage(_Metric):
         """Everything that ``from_config`` needs."""
         return {**super().get_config(), "level": self.level}
 
-    def _values(self, y_true, y_pred):
-        half = tf.math.ndtri(tf.constant((1 + self.level) / 2, y_pred.dtype))
-
-        def covered(actual, mean, deviation):
-            lower, upper = mean - half * deviation, mean + half * deviation
-            return tf.cast(scores.inside(actual, lower, upper), y_pred.dtype)
-
-        return _scored(covered, y_true, y_pred)
+    def score(self, actual, mean, deviation):
+        """1 for an outcome inside of its interval, 0 outside."""
+        half = deviation * tf.math.ndtri(tf.constant((1 + self.level) / 2, mean.dtype))
+        return tf.cast(scores.inside(actual, mean - half, mean + half), mean.dtype)
 
 
 def _scored(score, y_true, y_pred):
