@@ -237,8 +237,9 @@ class Problem:
         starts = (low + spread * (high - low))[:, np.newaxis]
         starts = np.repeat(starts, self.count, axis=1)
         columns = np.zeros(len(low), bool)
+        guesses = guesses or {}
         for p, places in self.parameterisation.places():
-            guessed = p.name in (guesses or {})
+            guessed = p.name in guesses
             columns[places] = isinstance(p, Location) and not guessed
             if guessed:
                 free = p.bijector.inverse(guesses[p.name] / self.units[p.name])

@@ -1,5 +1,6 @@
 """The Kalman ops under tf.vectorized_map and jacobian."""
 
+import itertools
 import logging
 
 import numpy as np
@@ -26,19 +27,15 @@ def value_and_gradients(y, parameters, algorithm="auto"):
     return value, tape.gradient(total, parameters)
 
 
-MAPPED = ("data", "model", "transition_offset", "initial_scale")
-CASES = [
-    pytest.param(name, mapped, batch, lead, marks=[pytest.mark.slow] * is_slow)
-    for name in FORMS
-    for mapped in MAPPED
-    for batch in ((), (2,))
-    for lead in ((), (4,))
-    # Of the others, those that differ in what is mapped; the rest takes a second each.
-    for is_slow in [name != "covariance" and (batch, lead) != ((2,), ())]
-]
+def cases():
+    """One form in all cases by default, the others in those that differ in what is mapped."""
+    mapped = ("data", "model", "transition_offset", "initial_scale")
+    for case in itertools.product(FORMS, mapped, ((), (2,)), ((), (4,))):
+        quick = case[0] == "covariance" or case[2:] == ((2,), ())
+        yield pytest.param(*case, marks=[] if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("algorithm", "mapped", "batch", "lead"), CASES)
+@pytest.mark.parametrize(("algorithm", "mapped", "batch", "lead"), cases())
 def test_likelihood_and_gradient_equal_a_loop(algorithm, mapped, batch, lead):
     """What is not mapped is shared, and its gradient is each iteration's own."""
     rng = np.random.default_rng(0)
