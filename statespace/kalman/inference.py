@@ -13,7 +13,7 @@ from statespace.kalman import (
     univariate_reference,
 )
 from statespace.kalman.forms import Form
-from statespace.linalg_ops.arguments import check_choice
+from statespace.linalg_ops.arguments import broadcasts_to, check_choice
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
 from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
@@ -184,12 +184,3 @@ def _component_mask(op, mask, y):
             f"which has shape {y.shape}."
         )
     return fits[-1]
-
-
-def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
-    """Whether ``shape``, as far as it is known, broadcasts to ``target`` without changing it."""
-    try:
-        broadcast = tf.broadcast_static_shape(shape, target)
-    except ValueError:
-        return False
-    return broadcast.rank == target.rank and broadcast.is_compatible_with(target)
