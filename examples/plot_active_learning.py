@@ -46,7 +46,9 @@ for (name, chosen), ax in zip(batches.items(), axes, strict=True):
     ax.set_title(name, loc="left", fontsize="medium")
     ax.set_xlabel("x")
 axes[0].set_ylabel("standard deviation of f")
-legend = axes[1].legend(frameon=False, ncols=2)
+legend = fig.legend(
+    *axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+)
 
 # %%
 # Learning curves

@@ -8,7 +8,8 @@ regression, or for each candidate of a Gaussian process. All criteria are then s
 import tensorflow as tf
 
 from statespace.linalg_ops import gemm, lq, sum_log_diag
-from statespace.linalg_ops.arguments import broadcast_batches, to_matrices
+from statespace.linalg_ops.arguments import broadcast_batches, to_matrices, to_tensor
+from statespace.models.arguments import as_tensor, check_broadcast, refuse_where
 
 _OP = "active"
 
@@ -38,7 +39,8 @@ def information_gain(root, noise_variance) -> tf.Tensor:
       ``[..., M]``.
 
     Raises:
-      ValueError: shape or dtype of ``root`` is wrong.
+      ValueError: shape or dtype of ``root`` is wrong, ``noise_variance`` does not broadcast, or,
+        where values are known, that is eagerly, is not positive.
 
     References:
       MacKay, D. J. C. (1992). Information-based objective functions for active data selection.
@@ -52,7 +54,9 @@ def information_gain(root, noise_variance) -> tf.Tensor:
       >>> active.information_gain(root, 1.0).numpy().round(4)  # log(2) / 2, log(6) / 2
       array([0.3466, 0.8959])
     """
-    return 0.5 * tf.math.log1p(variance(root) / noise_variance)
+    before = variance(root)
+    noise_variance = noise_of_candidates(noise_variance, before.shape, before.dtype)
+    return 0.5 * tf.math.log1p(before / noise_variance)
 
 
 def joint_information_gain(root, noise_variance) -> tf.Tensor:
@@ -78,7 +82,7 @@ def joint_information_gain(root, noise_variance) -> tf.Tensor:
       0.6931
     """
     (root,) = to_matrices(_OP, root=root)
-    noise_variance = tf.convert_to_tensor(noise_variance, root.dtype)
+    noise_variance = noise_of_candidates(noise_variance, root.shape[:-1], root.dtype)
     a = root / tf.sqrt(noise_variance)[..., tf.newaxis]
     rows, columns = a.shape[-2:]
     if None not in (rows, columns) and columns < rows:
@@ -105,7 +109,7 @@ def variance_reduction(root, noise_variance, reference_root=None) -> tf.Tensor:
       ``[..., M]``.
 
     Raises:
-      ValueError: shape or dtype of a root is wrong.
+      ValueError: as there, or there are no reference points.
 
     References:
       Cohn, D. A., Ghahramani, Z. and Jordan, M. I. (1996). Active learning with statistical models.
@@ -122,11 +126,15 @@ def variance_reduction(root, noise_variance, reference_root=None) -> tf.Tensor:
     """
     reference = root if reference_root is None else reference_root
     root, reference = to_matrices(_OP, root=root, reference_root=reference)
+    if reference.shape[-2] == 0:
+        raise ValueError(f"{_OP}: reference_root has shape {reference.shape}; it must have rows.")
+    before = variance(root)
+    noise_variance = noise_of_candidates(noise_variance, before.shape, before.dtype)
     count = tf.cast(tf.shape(reference)[-2], root.dtype)
     # P rows have the same squares of covariances as the K, or fewer, of their triangle.
     triangle = lq(tf.linalg.matrix_transpose(reference), mode="l")
     squares = tf.reduce_sum(gemm(root, triangle) ** 2, axis=-1)
-    return squares / (count * (variance(root) + noise_variance))
+    return squares / (count * (before + noise_variance))
 
 
 def observe(root, row, noise_variance) -> tf.Tensor:
@@ -139,14 +147,17 @@ def observe(root, row, noise_variance) -> tf.Tensor:
     Args:
       root: R ``[..., M, K]``: of any points, in the columns of ``row``.
       row: r, ``[..., K]``.
-      noise_variance: s^2, of this observation, ``[...]``.
+      noise_variance: s^2, of this observation, positive, ``[...]``.
 
     Returns:
       ``[..., M, K]``.
 
+    Raises:
+      ValueError: as for :func:`information_gain`.
+
     References:
-      Bierman, G. J. (1977). Factorization Methods for Discrete Sequential Estimation, section II.4
-      (Potter's update).
+      Kaminski, P. G., Bryson, A. E. and Schmidt, S. F. (1971). Discrete square root filtering: a
+      survey of current techniques. IEEE Transactions on Automatic Control 16 (Potter's update).
 
     Example:
 
@@ -156,8 +167,24 @@ def observe(root, row, noise_variance) -> tf.Tensor:
       >>> active.variance(active.observe(root, root[0], 1.0)).numpy()  # 1 / (1 / 9 + 1)
       array([0.9])
     """
-    root, row = tf.convert_to_tensor(root), tf.convert_to_tensor(row)
-    noise_variance = tf.convert_to_tensor(noise_variance, root.dtype)
-    total = tf.reduce_sum(row**2, axis=-1) + noise_variance
-    step = row / (total + tf.sqrt(noise_variance * total))[..., tf.newaxis]
-    return root - gemm(gemm(root, row[..., tf.newaxis]), step[..., tf.newaxis, :])
+    column = to_tensor(_OP, "row", row)[..., tf.newaxis]
+    root, column = to_matrices(_OP, root=root, row=column)
+    before = tf.reduce_sum(column**2, axis=[-2, -1])
+    noise_variance = noise_of_candidates(noise_variance, before.shape, before.dtype)
+    total = before + noise_variance
+    step = column / (total + tf.sqrt(noise_variance * total))[..., tf.newaxis, tf.newaxis]
+    return root - gemm(gemm(root, column), step, transpose_b=True)
+
+
+def noise_of_candidates(noise_variance, shape, dtype) -> tf.Tensor:
+    """``noise_variance`` as a tensor that broadcasts against a value for each candidate.
+
+    Raises:
+      ValueError: it does not, or, where values are known, one is not positive.
+    """
+    noise_variance = as_tensor(_OP, "noise_variance", noise_variance, dtype)
+    against = f"one value for each candidate, {shape}"
+    check_broadcast(_OP, "noise_variance", noise_variance, shape, against)
+    advice = "it must be positive. An observation without noise tells infinitely much"
+    refuse_where(_OP, "noise_variance", noise_variance, lambda value: ~(value > 0), advice)
+    return noise_variance

@@ -5,6 +5,10 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from statespace.models.arguments import as_tensor, refuse_where
+
+_OP = "active.expected_improvement"
+
 
 def expected_improvement(distribution, best, *, maximise=False) -> tf.Tensor:
     """How far f is expected to fall below the best value so far; no improvement counts as zero.
@@ -26,7 +30,7 @@ def expected_improvement(distribution, best, *, maximise=False) -> tf.Tensor:
       A value for each member of the distribution's batch.
 
     Raises:
-      ValueError: the distribution is neither normal nor Student's t.
+      ValueError: the distribution is neither normal nor Student's t, or ``best`` is NaN.
 
     References:
       Jones, D. R., Schonlau, M. and Welch, W. J. (1998). Efficient global optimization of expensive
@@ -72,13 +76,25 @@ def log_expected_improvement(distribution, best, *, maximise=False) -> tf.Tensor
     is_student = isinstance(distribution, tfp.distributions.StudentT)
     if not is_student and not isinstance(distribution, tfp.distributions.Normal):
         raise ValueError(
-            f"active.expected_improvement: distribution is a {type(distribution).__name__}; it "
-            "must be a Normal or a StudentT of TensorFlow Probability."
+            f"{_OP}: distribution is a {type(distribution).__name__}; it must be a Normal or a "
+            "StudentT of TensorFlow Probability."
         )
+    best = as_tensor(_OP, "best", best, distribution.dtype)
+    refuse_where(_OP, "best", best, np.isnan, "leave that value out")
     gap = distribution.loc - best if maximise else best - distribution.loc
-    u = gap / distribution.scale
+    # Where f is certain, the improvement is the gap itself.
+    certain = tf.equal(distribution.scale, 0)
+    scale = tf.where(certain, tf.ones_like(distribution.scale), distribution.scale)
+    u = gap / scale
     log_ratio = _log_student(u, distribution.df) if is_student else _log_normal(u)
-    return tf.math.log(distribution.scale) + log_ratio
+    return tf.where(certain, _log_positive(gap), tf.math.log(scale) + log_ratio)
+
+
+def _log_positive(gap):
+    """log(gap), minus infinity where it is not positive."""
+    positive = gap > 0
+    log = tf.math.log(tf.where(positive, gap, tf.ones_like(gap)))
+    return tf.where(positive, log, tf.constant(-np.inf, gap.dtype))
 
 
 def _log_normal(u):

@@ -3,8 +3,10 @@
 import tensorflow as tf
 
 from statespace.linalg_ops import gemm
+from statespace.models.arguments import float_tensor
 from statespace.models.gaussian_process_parameters import NOISE
 from statespace.models.gaussian_process_posterior import FunctionPosterior
+from statespace.models.regression_arguments import features
 from statespace.models.regression_posterior import RegressionPosterior
 
 
@@ -15,14 +17,16 @@ def covariance_roots(op, model, x, reference=None):
     """
     if reference is None:
         return _root(op, model, x), None
-    x, reference = tf.convert_to_tensor(x), tf.convert_to_tensor(reference)
-    if x.shape.rank != reference.shape.rank:
+    x, reference = float_tensor(op, "candidates", x), float_tensor(op, "reference", reference)
+    sides = [(v.dtype, v.shape[:-2], v.shape[-1:]) for v in (x, reference)]
+    if not all(a.is_compatible_with(b) for a, b in zip(*sides, strict=True)):
         raise ValueError(
-            f"{op}: candidates have shape {x.shape} and reference {reference.shape}; they must "
-            "have the same batch axes."
+            f"{op}: candidates are {x.dtype.name} with shape {x.shape} and reference "
+            f"{reference.dtype.name} with shape {reference.shape}; they must have the same batch "
+            "axes, features and dtype."
         )
-    sizes = [x.shape[-2], reference.shape[-2]]
-    return tf.split(_root(op, model, tf.concat([x, reference], axis=-2)), sizes, axis=-2)
+    root, count = _root(op, model, tf.concat([x, reference], axis=-2)), tf.shape(x)[-2]
+    return root[..., :count, :], root[..., count:, :]
 
 
 def _root(op, model, x):
@@ -47,10 +51,14 @@ def sample_functions(model, x, num_samples, *, seed) -> tf.Tensor:
       x: ``[..., M, D]``.
       num_samples: S.
       seed: an int, or two of them.
+
+    Raises:
+      ValueError: x has the wrong shape or dtype or a value that is not finite, or the model is not
+        fitted or of another kind.
     """
     if isinstance(model, RegressionPosterior):
         draws = model.sample_weights(num_samples, seed=seed)
-        x = tf.convert_to_tensor(x)
+        x = features(x, model.coefficients)
         return draws.intercept[..., tf.newaxis] + gemm(x, draws.weights[..., tf.newaxis])[..., 0]
     return _gaussian_process("active.sample_functions", model).sample(x, num_samples, seed=seed)
 

@@ -5,10 +5,22 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from statespace.active.criteria import information_gain, observe, variance, variance_reduction
+from statespace.active.criteria import (
+    information_gain,
+    noise_of_candidates,
+    observe,
+    variance,
+    variance_reduction,
+)
 from statespace.active.posteriors import covariance_roots, observation_variance
-from statespace.linalg_ops.arguments import check_choice, positive_int, to_matrices
-from statespace.models.arguments import check_broadcast
+from statespace.linalg_ops.arguments import (
+    broadcasts_to,
+    check_choice,
+    positive_int,
+    require,
+    to_matrices,
+)
+from statespace.models.arguments import refuse_where
 
 _OP = "active.select"
 CRITERIA = {
@@ -65,7 +77,8 @@ def select(
 
     Raises:
       ValueError: an argument has the wrong shape, dtype or value; the model is not fitted or of
-        another kind; or there are fewer candidates than are to be chosen.
+        another kind; or there are fewer candidates than are to be chosen (where that is not known
+        in a graph, ``tf.errors.InvalidArgumentError``).
 
     References:
       Krause, A., Singh, A. and Guestrin, C. (2008). Near-optimal sensor placements in Gaussian
@@ -81,9 +94,7 @@ def select(
       >>> ss.active.select(model, np.array([[0.0], [1.0], [2.0], [-2.0]]), 2).indices.numpy()
       array([3, 2], dtype=int32)
     """
-    check_choice(_OP, "criterion", criterion, tuple(CRITERIA))
-    if reference is not None and criterion != "variance_reduction":
-        raise ValueError(f"{_OP}: reference goes with criterion='variance_reduction' only.")
+    _check_criterion(criterion, "reference", reference)
     root, reference_root = covariance_roots(_OP, model, candidates, reference)
     if noise_variance is None:
         noise_variance = observation_variance(model)
@@ -105,7 +116,7 @@ def greedy(
     Each step costs M K operations for a root ``[..., M, K]``, K times that by "variance_reduction".
 
     Args:
-      root: ``[..., M, K]``, float32 or float64.
+      root: ``[..., M, K]``, float32 or float64, finite.
       noise_variance: positive; broadcasts against ``[..., M]``.
       num, criterion, replace: as for ``select``.
       reference_root: that of the reference points, ``[..., P, K]``, in the same columns.
@@ -124,20 +135,18 @@ def greedy(
       >>> active.greedy(root, 1.0, 2).indices.numpy()  # the second is much like the first
       array([0, 2], dtype=int32)
     """
+    _check_criterion(criterion, "reference_root", reference_root)
     (root,) = to_matrices(_OP, root=root)
+    refuse_where(_OP, "root", root, lambda value: ~np.isfinite(value), "leave the candidate out")
     num = positive_int(_OP, "num", num)
-    count = root.shape[-2]
-    if not replace and count is not None and num > count:
-        raise ValueError(
-            f"{_OP}: num is {num}, and there are {count} candidates. Choose fewer, or allow "
-            "candidates to be chosen again: replace=True."
-        )
+    root = _with_candidates(root, 1 if replace else num)
     noise_variance = _noise(noise_variance, root)
     gain_of, taken = CRITERIA[criterion], tf.zeros(tf.shape(root)[:-1], bool)
     indices, gains = [], []
     for _ in range(num):
         gain = gain_of(root, noise_variance, reference_root)
-        index = tf.argmax(tf.where(taken, -np.inf, gain), axis=-1, output_type=tf.int32)
+        left = tf.where(taken, tf.constant(-np.inf, gain.dtype), gain)
+        index = tf.argmax(left, axis=-1, output_type=tf.int32)
         indices.append(index)
         gains.append(_take(gain, index))
         row, noise = _take(root, index), _take(noise_variance, index)
@@ -154,16 +163,31 @@ def _take(values, index):
     return tf.gather(values, index, axis=index.shape.rank, batch_dims=index.shape.rank)
 
 
+def _check_criterion(criterion, name, reference):
+    check_choice(_OP, "criterion", criterion, tuple(CRITERIA))
+    if reference is not None and criterion != "variance_reduction":
+        raise ValueError(f"{_OP}: {name} goes with criterion='variance_reduction' only.")
+
+
+def _with_candidates(root, least):
+    """The root, which must have so many rows at least."""
+    count = root.shape[-2]
+    advice = "Choose fewer, or allow candidates to be chosen again: replace=True."
+    if count is None:
+        message = f"{_OP}: num is {least}, and there are fewer candidates. {advice}"
+        return require(tf.shape(root)[-2] >= least, message, root)
+    if count < least:
+        raise ValueError(f"{_OP}: num is {least}, and there are {count} candidates. {advice}")
+    return root
+
+
 def _noise(noise_variance, root):
     """``noise_variance`` for each candidate, ``[..., M]``."""
-    noise_variance = tf.convert_to_tensor(noise_variance, root.dtype, name="noise_variance")
-    against = f"one value for each candidate, {root.shape[:-1]}"
-    check_broadcast(_OP, "noise_variance", noise_variance, root.shape[:-1], against)
-    known = tf.get_static_value(noise_variance)
-    if known is not None and not np.all(known > 0):
-        index = [int(i) for i in np.argwhere(~(known > 0))[0]]
+    shape = root.shape[:-1]
+    noise_variance = noise_of_candidates(noise_variance, shape, root.dtype)
+    if not broadcasts_to(noise_variance.shape, shape):
         raise ValueError(
-            f"{_OP}: noise_variance{index or ''} is {known[tuple(index)]}; it must be positive. An "
-            "observation without noise tells infinitely much."
+            f"{_OP}: noise_variance has shape {noise_variance.shape}; candidates have {shape}, and "
+            "it must not have batch axes beyond theirs."
         )
     return tf.broadcast_to(noise_variance, tf.shape(root)[:-1])

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from statespace.active.improvement import log_expected_improvement
 from statespace.linalg_ops.arguments import positive_int
+from statespace.models.arguments import as_tensor, float_tensor, refuse_where
 from statespace.optimise import minimise
 
 _OP = "active.suggest"
@@ -28,7 +29,7 @@ def suggest(
       limits: lowest and highest value of each coordinate, ``[2, d]``.
       x: points evaluated so far, ``[..., N, d]``, float32 or float64.
       y: their values, ``[..., N]``.
-      seed: int, or a sequence of them; the same seed gives the same candidates.
+      seed: int, or a sequence of them, none negative; the same seed gives the same candidates.
       num_candidates: how many are compared.
       num_starts: how many of them are improved; 0: the best candidate is taken as it is.
       maximise: whether high values are wanted.
@@ -37,8 +38,9 @@ def suggest(
       ``[..., d]``.
 
     Raises:
-      ValueError: ``limits`` has the wrong shape, or one below is not lower than that above; or
-        the expected improvement is not a number.
+      ValueError: an argument has the wrong shape, dtype or value, or no points are given; the
+        expected improvement is not a number, or zero or infinite wherever it is tried; or
+        ``predict`` is not differentiable and ``num_starts`` asks for gradients.
 
     Example:
 
@@ -52,7 +54,7 @@ def suggest(
       >>> print(ss.active.suggest(predict, [[0.0], [6.0]], x, y, seed=1).numpy().round(2))
       [3.11]
     """
-    x, y = np.asarray(x), np.asarray(y)
+    x, y = _evaluated(x, y)
     low, high = _box(limits, x)
     num_candidates = positive_int(_OP, "num_candidates", num_candidates)
     if num_starts:
@@ -69,12 +71,11 @@ def suggest(
 
     candidates = _candidates((best_point - low) / (high - low), num_candidates, seed)
     value = improvement(tf.constant(candidates)).numpy()
-    if not np.isfinite(value).all():
-        raise ValueError(
-            f"{_OP}: expected improvement is not finite at all candidates; see that predict "
-            "returns finite means and positive deviations."
-        )
+    _check_improvement(value, candidates)
     order = np.argsort(-value, axis=-1)[..., : max(num_starts, 1)]
+    # No search starts where f is certain not to be better.
+    hopeless = np.isneginf(np.take_along_axis(value, order, axis=-1))
+    order = np.where(hopeless, order[..., :1], order)
     starts = np.take_along_axis(candidates, order[..., np.newaxis], axis=-2)
     if num_starts == 0:
         return tf.constant(low + starts[..., 0, :] * (high - low))
@@ -87,7 +88,13 @@ def suggest(
         with tf.GradientTape() as tape:
             tape.watch(unit)
             value = -improvement(unit)
-        gradient = np.asarray(tape.gradient(value, unit), np.float64).reshape(points.shape)
+        gradient = tape.gradient(value, unit)
+        if gradient is None:
+            raise ValueError(
+                f"{_OP}: predict has no gradient by the points. Write it in TensorFlow, or take "
+                "the best candidate as it is: num_starts=0."
+            )
+        gradient = np.asarray(gradient, np.float64).reshape(points.shape)
         return np.asarray(value, np.float64).reshape(-1)[members], gradient[members]
 
     found = minimise(
@@ -105,7 +112,7 @@ def suggest(
 
 def _candidates(best_point, count, seed):
     """Points of the unit cube, ``[..., count, d]``, for best points ``[..., 1, d]``."""
-    rng = np.random.default_rng(seed)
+    rng = _generator(seed)
     *batch, _, dimension = best_point.shape
     points = rng.uniform(size=(*batch, count, dimension))
     for i, distance in enumerate(_NEAR):
@@ -115,18 +122,57 @@ def _candidates(best_point, count, seed):
     return points.astype(best_point.dtype)
 
 
+def _evaluated(x, y):
+    """Points ``[..., N, d]`` and their values ``[..., N]`` as arrays of one dtype."""
+    x = float_tensor(_OP, "x", np.asarray(x))
+    y = as_tensor(_OP, "y", y, x.dtype)
+    if x.shape.rank < 2 or x.shape[-2] == 0 or y.shape != x.shape[:-1]:
+        raise ValueError(
+            f"{_OP}: x has shape {x.shape} and y {y.shape}; they must be [..., N, d] and [..., N] "
+            "with the same N, one at least."
+        )
+    for name, value in (("x", x), ("y", y)):
+        refuse_where(_OP, name, value, lambda value: ~np.isfinite(value), "leave that point out")
+    return x.numpy(), y.numpy()
+
+
+def _generator(seed):
+    try:
+        if seed is not None:  # of which NumPy makes another generator each time
+            return np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"{_OP}: seed is {seed!r}; it must be an int or a sequence of them, none negative."
+    )
+
+
+def _check_improvement(value, candidates):
+    if value.shape != candidates.shape[:-1]:
+        raise ValueError(
+            f"{_OP}: predict makes a distribution of batch shape {value.shape} of points "
+            f"{candidates.shape}; it must be [..., M] for [..., M, d]."
+        )
+    if np.isnan(value).any() or not np.isfinite(value.max(axis=-1)).all():
+        raise ValueError(
+            f"{_OP}: expected improvement is not finite at all candidates, or nowhere positive; "
+            "see that predict returns finite means and positive deviations."
+        )
+
+
 def _box(limits, x):
-    limits = np.asarray(limits, x.dtype)
+    limits = as_tensor(_OP, "limits", limits, x.dtype).numpy()
     if limits.shape != (2, x.shape[-1]):
         raise ValueError(
             f"{_OP}: limits has shape {limits.shape}; it must be [2, d] with d = {x.shape[-1]}, as "
             "x says."
         )
     low, high = limits
-    if not np.all(low < high):
-        index = int(np.argmin(low < high))
+    right = (low < high) & np.isfinite(high - low)
+    if not right.all():
+        index = int(np.argmin(right))
         raise ValueError(
             f"{_OP}: limits[0, {index}] is {low[index]} and limits[1, {index}] is {high[index]}; "
-            "the first must be lower."
+            "the first must be lower, and both finite."
         )
     return low, high

@@ -22,6 +22,9 @@ def thompson_sample(model, candidates, num, *, seed, maximise=False) -> tf.Tenso
     Returns:
       Indices into the candidates, int32, ``[num, ...]``; they may be repeated.
 
+    Raises:
+      ValueError: as for :func:`statespace.active.sample_functions`, or there are no candidates.
+
     References:
       Thompson, W. R. (1933). On the likelihood that one unknown probability exceeds another in view
       of the evidence of two samples. Biometrika 25.
@@ -38,5 +41,7 @@ def thompson_sample(model, candidates, num, *, seed, maximise=False) -> tf.Tenso
       array([675,   0, 325])
     """
     functions = sample_functions(model, candidates, num, seed=seed)
+    if functions.shape[-1] == 0:
+        raise ValueError("active.thompson_sample: there are no candidates.")
     best = tf.argmax if maximise else tf.argmin
     return best(functions, axis=-1, output_type=tf.int32)

@@ -13,7 +13,7 @@ from statespace.kalman import (
     univariate_reference,
 )
 from statespace.kalman.forms import Form
-from statespace.linalg_ops.arguments import check_choice
+from statespace.linalg_ops.arguments import broadcasts_to, check_choice, to_tensor
 from statespace.linalg_ops.failure import ON_FAILURE, raise_where_failed
 from statespace.ssm import LinearGaussianSSM, check_broadcasting
 
@@ -128,10 +128,7 @@ def apply_on_failure(op: str, on_failure: str, info: tf.Tensor, outputs):
 
 def _data(op, dtype, y):
     if not tf.is_tensor(y):
-        try:
-            y = tf.convert_to_tensor(y, None if hasattr(y, "dtype") else dtype, name="y")
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{op}: y is not an array of numbers: {error}") from None
+        y = to_tensor(op, "y", y, None if hasattr(y, "dtype") else dtype)
     if y.dtype == dtype:
         return y
     if y.dtype.is_integer:
@@ -184,12 +181,3 @@ def _component_mask(op, mask, y):
             f"which has shape {y.shape}."
         )
     return fits[-1]
-
-
-def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
-    """Whether ``shape``, as far as it is known, broadcasts to ``target`` without changing it."""
-    try:
-        broadcast = tf.broadcast_static_shape(shape, target)
-    except ValueError:
-        return False
-    return broadcast.rank == target.rank and broadcast.is_compatible_with(target)

@@ -5,7 +5,6 @@ import tensorflow as tf
 from statespace.kalman import univariate_reference as univariate
 from statespace.kalman.inference import (
     DIFFUSE_CONSTANT,
-    broadcasts_to,
     masked_data,
     proper_part,
     with_constant,
@@ -13,7 +12,13 @@ from statespace.kalman.inference import (
 from statespace.kalman.results import OnlineResult, OnlineState
 from statespace.kalman.step import batch_shape as batch_shape_of
 from statespace.kalman.step import condition, predict
-from statespace.linalg_ops.arguments import check_choice, require, with_rank, with_shape
+from statespace.linalg_ops.arguments import (
+    broadcasts_to,
+    check_choice,
+    require,
+    with_rank,
+    with_shape,
+)
 from statespace.linalg_ops.failure import spoil
 from statespace.ssm import PARAMETERS, LinearGaussianSSM, check_broadcasting, time_axes
 

@@ -14,6 +14,7 @@ from statespace.layers.regression_state import (
     predicted_variance,
 )
 from statespace.linalg_ops.arguments import positive_int
+from statespace.models.arguments import as_tensor, refuse_where
 from statespace.models.bayesian_linear_regression import BayesianLinearRegression
 
 _OP = "BayesianLinear"
@@ -49,10 +50,10 @@ class BayesianLinear(keras.layers.Layer):
         instead of the mean.
       **kwargs: ``name``, ``dtype`` and so on, as for every layer.
 
-    Inputs: features ``[..., D]``; ``targets``, with the same leading axes, ``[..., U]``.
+    Inputs: features ``[..., N, D]``; ``targets``, with the same leading axes, ``[..., N, U]``.
 
-    Outputs: mean ``[..., U]``, and the variance ``[..., U]`` if asked for. With targets, those
-    given them.
+    Outputs: mean ``[..., N, U]``, and the variance ``[..., N, U]`` if asked for. With targets,
+    those given them.
 
     Raises:
       ValueError: an argument is wrong, or the variables are to be of half precision.
@@ -86,10 +87,8 @@ class BayesianLinear(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.units = positive_int(_OP, "units", units)
         self.use_bias, self.return_variance = bool(use_bias), bool(return_variance)
-        for name, scale in (("noise_scale", noise_scale), ("weight_scale", weight_scale)):
-            if not 0 < scale < math.inf:
-                raise ValueError(f"{_OP}: {name} is {scale!r}; it must be positive and finite.")
-        self.noise_scale_start, self.weight_scale_start = float(noise_scale), float(weight_scale)
+        self.noise_scale_start = _positive("noise_scale", noise_scale)
+        self.weight_scale_start = _positive("weight_scale", weight_scale)
         if self.variable_dtype not in ("float32", "float64"):
             raise ValueError(
                 f"{_OP}: dtype is {self.variable_dtype}; variables must be float32 or float64. "
@@ -128,13 +127,13 @@ class BayesianLinear(keras.layers.Layer):
 
     @property
     def noise_scale(self) -> tf.Tensor:
-        """Standard deviation of the noise, ``[U]``."""
-        return tf.exp(tf.convert_to_tensor(self.log_noise_scale))
+        """Standard deviation of the noise, ``[U]``, of a layer that is built."""
+        return tf.exp(tf.convert_to_tensor(self._built("log_noise_scale")))
 
     @property
     def weight_scale(self) -> tf.Tensor:
-        """Standard deviation of the weights a priori, ``[U]``."""
-        return tf.exp(tf.convert_to_tensor(self.log_weight_scale))
+        """Standard deviation of the weights a priori, ``[U]``, of a layer that is built."""
+        return tf.exp(tf.convert_to_tensor(self._built("log_weight_scale")))
 
     def call(self, features, targets=None):
         """Mean, or mean and variance; with targets, adds minus their log evidence to the losses."""
@@ -156,8 +155,11 @@ class BayesianLinear(keras.layers.Layer):
         Differentiable in features, targets and scales, for training loops of one's own.
 
         Args:
-          features: ``[..., D]``.
-          targets: ``[..., U]``.
+          features: ``[..., N, D]``.
+          targets: ``[..., N, U]``.
+
+        Raises:
+          ValueError: shapes do not fit, or there are no rows.
         """
         features = self._rows(features)
         rows = self._target_rows(features, targets)
@@ -167,53 +169,58 @@ class BayesianLinear(keras.layers.Layer):
         """Computes the posterior of the weights given data, in float64.
 
         Args:
-          features: array ``[..., D]``.
-          targets: array ``[..., U]``, or without its last axis if there is one unit.
+          features: array ``[..., N, D]``.
+          targets: array ``[..., N, U]``, or without its last axis if there is one unit.
           learn_scales: whether scales are set to where the evidence is highest. It has to be that
             of all data: a layer trained by batches may be at others.
 
         Raises:
-          ValueError: shapes do not fit, a value is not finite, or the targets are constant.
+          ValueError: shapes do not fit, there are no rows, a value is not finite, or the targets
+            are constant and scales to be learnt; or this is part of a graph.
         """
-        features = np.asarray(features, np.float64)
-        if not self.built:
-            self.build(features.shape)
-        targets = np.asarray(targets, np.float64)
-        if self.units == 1 and targets.ndim == features.ndim - 1:
-            targets = targets[..., np.newaxis]
-        self._check_shapes(features, targets)
+        op = f"{_OP}.fit_posterior"
+        if not tf.executing_eagerly():
+            raise ValueError(f"{op}: it cannot be part of a graph; call it outside tf.function.")
+        features = self._rows(features, tf.float64)
+        targets = as_tensor(op, "targets", targets, tf.float64)
+        if self.units == 1 and targets.shape.rank == features.shape.rank - 1:
+            targets = targets[..., tf.newaxis]
+        self._check_targets(features, targets)
         for name, value in (("features", features), ("targets", targets)):
-            for index in np.argwhere(~np.isfinite(value))[:1]:
-                raise ValueError(
-                    f"{_OP}.fit_posterior: {name}[{', '.join(map(str, index))}] is "
-                    f"{value[tuple(index)]}; leave that row out."
-                )
-        x, y = flat(features), targets.reshape(-1, self.units)
+            refuse_where(op, name, value, lambda value: ~np.isfinite(value), "leave that row out")
+        x, y = flat(features), flat(targets)
         if learn_scales:
-            model = BayesianLinearRegression("evidence", intercept=self.use_bias).fit(x, y.T)
+            model = BayesianLinearRegression("evidence", intercept=self.use_bias)
+            try:
+                model.fit(x, tf.transpose(y))
+            except ValueError as error:
+                advice = "Or keep those of the layer: learn_scales=False."
+                raise ValueError(f"{op}: scales cannot be learnt. {error} {advice}") from error
             self.log_noise_scale.assign(tf.math.log(model.noise_scale))
             self.log_weight_scale.assign(tf.math.log(model.weight_scale[..., 0]))
         scales = (tf.cast(x, tf.float64) for x in (self.noise_scale, self.weight_scale))
-        state, _ = self._condition(x, tf.constant(y), *scales)
+        state, _ = self._condition(x, y, *scales)
         for variable, value in zip(self._variables_of_state, state, strict=True):
             variable.assign(value)
 
     def predict_distribution(self, features, *, noise=True):
-        """The posterior prediction at features ``[..., D]``, a normal distribution of TFP.
+        """The posterior prediction at features ``[..., N, D]``, a normal distribution of TFP.
 
         Args:
           features: what the layer is called with.
           noise: whether of observations, or else of what they are without noise.
 
         Returns:
-          A ``tfp.distributions.Normal`` with batch shape ``[..., U]``.
+          A ``tfp.distributions.Normal`` with batch shape ``[..., N, U]``.
+
+        Raises:
+          ValueError: the shape is wrong, or a value, where it is known, is not finite.
         """
         import tensorflow_probability as tfp
 
-        features = tf.convert_to_tensor(features, self.variable_dtype)
-        if not self.built:
-            self.build(features.shape)
         features = self._rows(features)
+        advice = "leave that row out"
+        refuse_where(_OP, "features", features, lambda value: ~np.isfinite(value), advice)
         state = self._state
         variance = predicted_variance(state, features)
         if noise:
@@ -221,7 +228,7 @@ class BayesianLinear(keras.layers.Layer):
         return tfp.distributions.Normal(predicted_mean(state, features), tf.sqrt(variance))
 
     def compute_output_shape(self, features_shape, targets_shape=None):
-        """``[..., U]``, once or twice."""
+        """``[..., N, U]``, once or twice."""
         shape = (*features_shape[:-1], self.units)
         return (shape, shape) if self.return_variance else shape
 
@@ -248,23 +255,50 @@ class BayesianLinear(keras.layers.Layer):
         scales = scales or (self.noise_scale, self.weight_scale)
         return condition(flat(features), targets, *scales, self.use_bias)
 
-    def _rows(self, features):
-        return tf.cast(features, self.variable_dtype)
+    def _built(self, name):
+        if not self.built:
+            raise ValueError(f"{_OP}: it has no scales yet. Call it, or fit_posterior, first.")
+        return getattr(self, name)
+
+    def _rows(self, features, dtype=None):
+        """The features ``[..., N, D]`` in a dtype, that of the variables; builds the layer."""
+        features = as_tensor(_OP, "features", features, dtype or self.variable_dtype)
+        if features.shape.rank is not None and features.shape.rank < 2:
+            raise ValueError(
+                f"{_OP}: features have shape {features.shape}; they must be [..., N, D]."
+            )
+        if not self.built:
+            self.build(features.shape)
+        size = self.kernel.shape[-1]
+        if not features.shape[-1:].is_compatible_with([size]):
+            raise ValueError(
+                f"{_OP}: features have shape {features.shape}; they must be [..., N, D] with "
+                f"D = {size}, as the layer was built for."
+            )
+        return features
 
     def _target_rows(self, features, targets):
-        targets = tf.cast(targets, self.variable_dtype)
-        self._check_shapes(features, targets)
-        return tf.reshape(targets, [-1, self.units])
+        targets = as_tensor(_OP, "targets", targets, self.variable_dtype)
+        self._check_targets(features, targets)
+        return flat(targets)
 
-    def _check_shapes(self, features, targets):
-        size = self.kernel.shape[-1]
-        fits = len(features.shape) == len(targets.shape) and all(
-            n is None or m is None or n == m
-            for n, m in zip(targets.shape, (*features.shape[:-1], self.units), strict=True)
-        )
-        if features.shape[-1] != size or not fits:
+    def _check_targets(self, features, targets):
+        wanted = features.shape[:-1].concatenate([self.units])
+        if not targets.shape.is_compatible_with(wanted):
             raise ValueError(
-                f"{_OP}: features have shape {tuple(features.shape)} and targets "
-                f"{tuple(targets.shape)}; they must be [..., {size}] and [..., {self.units}] with "
-                "the same leading axes."
+                f"{_OP}: features have shape {features.shape} and targets {targets.shape}; they "
+                f"must be [..., N, {self.kernel.shape[-1]}] and [..., N, {self.units}] with the "
+                "same leading axes."
             )
+        if 0 in targets.shape:
+            raise ValueError(f"{_OP}: targets have shape {targets.shape}; there are no rows.")
+
+
+def _positive(name, value):
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{_OP}: {name} is {value!r}; it must be positive and finite.")
+    return number

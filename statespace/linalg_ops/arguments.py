@@ -107,6 +107,15 @@ def broadcasting(op: str, name: str, tensor: tf.Tensor, other_name: str, other: 
     return require(tf.reduce_all((x == y) | (x == 1) | (y == 1)), text + ".", tensor)
 
 
+def broadcasts_to(shape: tf.TensorShape, target: tf.TensorShape) -> bool:
+    """Whether ``shape``, as far as it is known, broadcasts to ``target`` without changing it."""
+    try:
+        broadcast = tf.broadcast_static_shape(shape, target)
+    except ValueError:
+        return False
+    return broadcast.rank == target.rank and broadcast.is_compatible_with(target)
+
+
 def with_shape(x: tf.Tensor, shape) -> tf.Tensor:
     """``x``, of which this static shape is known. (``tf.ensure_shape`` has no forward mode.)"""
     x.set_shape(shape)

@@ -90,7 +90,7 @@ class BayesianLinearRegression(RegressionPosterior):
         Raises:
           ValueError: shapes do not fit, a value is not finite, a weight is negative, the prior says
             nothing about a weight that the data do not determine either, or y is constant and its
-            noise to be estimated.
+            noise to be estimated; or this is part of a graph.
         """
         data = observations("fit", x, y, weights, repetitions)
         array = regression_array.collect(data, self.intercept_wanted)
@@ -128,6 +128,11 @@ class BayesianLinearRegression(RegressionPosterior):
 
     def _settle(self, array, refine=None):
         """Computes everything from the array, and takes it over if that succeeds."""
+        if not tf.executing_eagerly():
+            raise ValueError(
+                f"{_OP}: it cannot be fitted in a graph. For those there are the functions of "
+                "statespace.models.linear_gaussian_regression."
+            )
         data = regression_array.centred(array, self.intercept_wanted)
         count, constant = array.count, 0.5 * array.log_weights
         if data.total_weight is not None:

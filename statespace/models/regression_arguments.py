@@ -67,7 +67,11 @@ def observations(caller, x, y, weights=None, repetitions=None, like=None) -> Obs
 
 
 def features(x, like):
-    """Features to predict at, ``[..., M, D]``, as the weights ``like [..., D]`` ask for them."""
+    """Features to predict at, ``[..., M, D]``, as the weights ``like [..., D]`` ask for them.
+
+    Raises:
+      ValueError: shape, dtype or, eagerly, a value is wrong.
+    """
     op = f"{_OP}.predict"
     x = float_tensor(op, "x", x)
     if x.dtype != like.dtype:
@@ -77,6 +81,14 @@ def features(x, like):
             f"{op}: x has shape {x.shape}; it must be [..., M, D] with D = {like.shape[-1]} "
             "features, as fitted."
         )
+    try:
+        tf.broadcast_static_shape(x.shape[:-2], like.shape[:-1])
+    except ValueError as error:
+        raise ValueError(
+            f"{op}: x has shape {x.shape}; its leading axes must broadcast with those of the fit, "
+            f"{like.shape[:-1]}."
+        ) from error
+    refuse_where(op, "x", x, lambda value: ~np.isfinite(value), "leave that row out")
     return x
 
 

@@ -219,7 +219,8 @@ class RegressionPosterior:
           predictive density.
 
         Raises:
-          ValueError: an observation alone determines a weight of flat prior.
+          ValueError: an observation alone determines a weight of flat prior; or, where the noise
+            is unknown, x and y cannot be what was fitted, since one residual is larger than all.
         """
         data = observations("leave_one_out", x, y, weights, like=self._fitted.features)
         x, y, precision = data.x, data.y, data.precision()
@@ -238,8 +239,10 @@ class RegressionPosterior:
         if degrees is not None:
             degrees = degrees[..., tf.newaxis]
             fewer = degrees - tf.cast(precision > 0, y.dtype)
-            without = scale**2 * degrees - precision * (y - mean) ** 2 / left
-            degrees, scale = fewer, tf.sqrt(without / fewer)
+            all_squares = scale**2 * degrees
+            without = all_squares - precision * (y - mean) ** 2 / left
+            _check_residuals(without, all_squares, precision * y**2)
+            degrees, scale = fewer, tf.sqrt(tf.maximum(without, 0.0) / fewer)
         return _distribution(others[0], scale * tf.sqrt(others[1] + noise), degrees)
 
     def _moments(self, x):
@@ -258,6 +261,18 @@ class RegressionPosterior:
         degrees = fit.degrees_of_freedom
         scale = fit.noise_scale[..., tf.newaxis] * tf.sqrt(variance)
         return _distribution(mean, scale, None if degrees is None else degrees[..., tf.newaxis])
+
+
+def _check_residuals(without, all_squares, sizes):
+    """No residual is larger than all of them together, but for rounding."""
+    rounding = 1e3 * np.finfo(without.dtype.as_numpy_dtype).eps
+    foreign = without < -(rounding * all_squares + rounding**2 * sizes)
+    if np.any(foreign):
+        index = [int(i) for i in np.argwhere(foreign)[0]]
+        raise ValueError(
+            f"{_OP}: leave_one_out: observation {index} is further off than all that were fitted "
+            "together. Pass the same x, y and weights as were fitted."
+        )
 
 
 def _distribution(mean, scale, degrees):

@@ -105,7 +105,7 @@ class SparseGaussianProcess:
         return SparsePosterior(self, data, values)
 
     def fit(
-        self, x, y, *, error_variance=None, fix=None, num_starts=1, max_iterations=200
+        self, x, y, *, error_variance=None, fix=None, num_starts=1, max_iterations=500
     ) -> "SparsePosterior":
         """Learns parameters and inducing points by maximising the bound.
 

@@ -63,10 +63,9 @@ def condition(kernel_at, params, inducing, x, residual, noise_variance) -> Spars
     kernel = kernel_at(params)
     prior = covariance(kernel, inducing, inducing)
     diagonal = kernel.apply(inducing, inducing, example_ndims=1)
-    m = inducing.shape[-2]
     # Inducing points may come close to each other; a bound it remains.
-    jitter = 32 * m * np.finfo(x.dtype.as_numpy_dtype).eps
-    factor = cholesky(tf.linalg.set_diag(prior, diagonal * (1 + jitter)))
+    diagonal *= 1 + relative_jitter(inducing.shape[-2], x.dtype)
+    factor = cholesky(tf.linalg.set_diag(prior, diagonal))
     sums = _sum_over_blocks(kernel_at, params, inducing, factor, x, residual, noise_variance)
     factor_b = cholesky(tf.linalg.set_diag(sums.gram, 1 + tf.linalg.diag_part(sums.gram)))
     whitened = triangular_solve(factor_b, sums.projected)
@@ -97,11 +96,15 @@ def predict_jointly(given: SparseConditioned, kernel, x):
     by_prior, by_data = _solved(given, kernel, x)
     matrix = covariance(kernel, x, x)
     left = matrix - syrk(by_prior, transpose=True) + syrk(by_data, transpose=True)
-    m = given.inducing.shape[-2]
-    rounding = 32 * m * np.finfo(x.dtype.as_numpy_dtype).eps * tf.linalg.diag_part(matrix)
+    rounding = relative_jitter(given.inducing.shape[-2], x.dtype) * tf.linalg.diag_part(matrix)
     left = tf.linalg.set_diag(left, tf.linalg.diag_part(left) + rounding)
     mean = gemm(by_data, given.whitened, transpose_a=True)[..., 0]
     return mean, psd_cholesky(left, on_failure="raise")
+
+
+def relative_jitter(m, dtype):
+    """The part of the diagonal of a covariance that rounding may take, with m inducing points."""
+    return 32 * m * np.finfo(dtype.as_numpy_dtype).eps
 
 
 def _solved(given, kernel, x):

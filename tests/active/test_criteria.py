@@ -159,8 +159,32 @@ def test_float32_and_wrong_dtypes():
     np.testing.assert_allclose(got, active.joint_information_gain(root, noise), rtol=1e-5)
     with pytest.raises(ValueError, match="root is int64; it must be float32 or float64"):
         active.variance(np.ones((2, 2), np.int64))
-    with pytest.raises(ValueError, match="mixed dtypes"):
-        active.variance_reduction(root, noise, root.astype(np.float32))
+    for call in (
+        lambda: active.variance_reduction(root, noise, root.astype(np.float32)),
+        lambda: active.observe(root, root[0].astype(np.float32), 1.0),
+    ):
+        with pytest.raises(ValueError, match="mixed dtypes"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        active.information_gain,
+        active.joint_information_gain,
+        active.variance_reduction,
+        lambda root, noise: active.observe(root, root[..., 0, :], noise),
+    ],
+)
+def test_noise_that_is_none_is_refused(function):
+    root, _ = problem()
+    for noise in (0.0, -1.0, np.nan):
+        with pytest.raises(ValueError, match=f"noise_variance is {noise}; it must be positive"):
+            function(root, noise)
+    with pytest.raises(ValueError, match="noise_variance is no array of numbers: 'low'"):
+        function(root, "low")
+    with pytest.raises(ValueError, match=r"noise_variance has shape \(4,\); it must broadcast"):
+        function(root[np.newaxis].repeat(6, axis=0), np.ones(4))
 
 
 def regression(d=3, n=8, prior=None, **options):

@@ -112,6 +112,32 @@ def test_infinite_and_never_nan():
         assert np.all(np.isfinite(tape.gradient(value, far)))
     with pytest.raises(ValueError, match="distribution is a Gamma; it must be a Normal"):
         active.expected_improvement(tfd.Gamma(1.0, 1.0), 0.0)
+    with pytest.raises(ValueError, match=r"best\[1\] is nan; leave that value out"):
+        active.expected_improvement(tfd.Normal(0.0, 1.0), [0.0, np.nan])
+
+
+@pytest.mark.parametrize("degrees", [None, 4.0])
+def test_what_is_certain_improves_by_the_gap_itself(degrees):
+    best = tf.constant([-2.0, 0.0, 3.0], tf.float64)
+    scale = tf.constant(0.0, tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(best)
+        certain = (
+            tfd.Normal(tf.zeros_like(best), scale)
+            if degrees is None
+            else tfd.StudentT(np.float64(degrees), tf.zeros_like(best), scale)
+        )
+        value = active.log_expected_improvement(certain, best)
+    np.testing.assert_allclose(value, [-np.inf, -np.inf, np.log(3.0)])
+    np.testing.assert_allclose(tape.gradient(value, best), [0.0, 0.0, 1 / 3])
+    np.testing.assert_allclose(active.expected_improvement(certain, best), [0.0, 0.0, 3.0])
+
+
+def test_the_best_value_may_have_another_type():
+    distribution = tfd.Normal([0.0, 1.0], 1.0)
+    want = active.expected_improvement(distribution, 2.0)
+    for best in (2, np.float64(2.0), np.array([2, 2]), tf.constant(2.0, tf.float64)):
+        np.testing.assert_array_equal(active.expected_improvement(distribution, best), want)
 
 
 def posteriors():

@@ -159,12 +159,15 @@ def test_unknown_noise_cancels():
 
 
 def test_float32_and_graphs():
-    root = points(8).astype(np.float32)
-    eager = active.greedy(root, 0.5, 3)
-    assert eager.gains.dtype == tf.float32
-    graph = tf.function(lambda root: active.greedy(root, 0.5, 3))(tf.constant(root))
-    np.testing.assert_array_equal(graph.indices, eager.indices)
-    np.testing.assert_array_equal(graph.indices, active.greedy(points(8), 0.5, 3).indices)
+    exact = active.greedy(points(8), 0.5, 3)
+    for dtype in (np.float32, np.float64):
+        root = points(8).astype(dtype)
+        for jit_compile in (False, True):
+            graph = tf.function(lambda root: active.greedy(root, 0.5, 3), jit_compile=jit_compile)
+            chosen = graph(tf.constant(root))
+            assert chosen.gains.dtype == dtype
+            np.testing.assert_array_equal(chosen.indices, exact.indices)
+            np.testing.assert_allclose(chosen.gains, exact.gains, rtol=1e-5)
 
 
 def test_refusals():
@@ -187,7 +190,35 @@ def test_refusals():
         active.select(BayesianLinearRegression(), candidates, 1)
     with pytest.raises(ValueError, match=r"with D = 3 features"):
         active.select(model, candidates[:, :2], 1)
-    with pytest.raises(ValueError, match="must have the same batch axes"):
-        active.select(
-            model, candidates, 1, criterion="variance_reduction", reference=candidates[None]
-        )
+    with pytest.raises(ValueError, match=r"x\[0, 1\] is nan; leave that row out"):
+        active.select(model, np.where(np.eye(3, k=1) > 0, np.nan, candidates), 1)
+    for reference, message in (
+        (candidates[None], "must have the same batch axes"),
+        (candidates[:, :2], "the same batch axes, features and dtype"),
+        (candidates.astype(np.float32), "reference float32 with shape"),
+        (np.ones((3, 3), int), "reference is int64; it must be float32 or float64"),
+        (candidates[:0], r"reference_root has shape \(0, 4\); it must have rows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            active.select(model, candidates, 1, criterion="variance_reduction", reference=reference)
+
+
+def test_refusals_of_roots():
+    root = points(3)
+    with pytest.raises(ValueError, match="criterion is 'entropy'; it must be one of"):
+        active.greedy(root, 1.0, 1, criterion="entropy")
+    with pytest.raises(ValueError, match="reference_root goes with"):
+        active.greedy(root, 1.0, 1, reference_root=root)
+    with pytest.raises(ValueError, match=r"root\[2, 1\] is inf; leave the candidate out"):
+        active.greedy(np.where(np.arange(9).reshape(3, 3) == 7, np.inf, root), 1.0, 1)
+    with pytest.raises(ValueError, match=r"noise_variance has shape \(2, 3\); candidates have"):
+        active.greedy(root, np.ones((2, 3)), 1)
+    with pytest.raises(ValueError, match="there are 0 candidates"):
+        active.greedy(root[:0], 1.0, 1, replace=True)
+    unknown = tf.function(
+        lambda root: active.greedy(root, 1.0, 4),
+        input_signature=[tf.TensorSpec([None, 3], "double")],
+    )
+    with pytest.raises(tf.errors.InvalidArgumentError, match="num is 4, and there are fewer"):
+        unknown(root)
+    np.testing.assert_array_equal(unknown(points(8)).indices, active.greedy(points(8), 1.0, 4)[0])

@@ -110,3 +110,51 @@ def test_refusals():
 
     with pytest.raises(ValueError, match="expected improvement is not finite"):
         active.suggest(broken, LIMITS, x, y, seed=1)
+
+    def with_another_axis(at):
+        return tfp.distributions.Normal(at, np.float64(1.0))
+
+    with pytest.raises(
+        ValueError, match=r"predict makes a distribution of batch shape \(1000, 2\)"
+    ):
+        active.suggest(with_another_axis, LIMITS, x, y, seed=1)
+
+    def by_numpy(at):
+        return tfp.distributions.Normal(np.sum(at, axis=-1), np.float64(1.0))
+
+    with pytest.raises(ValueError, match="predict has no gradient by the points"):
+        active.suggest(by_numpy, LIMITS, x, y, seed=1)
+    assert active.suggest(by_numpy, LIMITS, x, y, seed=1, num_starts=0).shape == (2,)
+    broken_y = np.where(np.arange(8) == 3, np.nan, y)
+    for change, message in (
+        ({"x": x.astype(int)}, "x is int64; it must be float32 or float64"),
+        ({"y": y[:7]}, r"x has shape \(8, 2\) and y \(7,\); they must be"),
+        ({"x": x[:0], "y": y[:0]}, r"the same N, one at least"),
+        ({"y": broken_y}, r"y\[3\] is nan; leave that point out"),
+        ({"limits": [[0.0, -2.0], [np.inf, 1.0]]}, r"limits\[1, 0\] is inf; .* both finite"),
+        ({"seed": None}, "seed is None; it must be an int or a sequence of them"),
+        ({"seed": -1}, "seed is -1; it must be an int or a sequence of them"),
+        ({"seed": "one"}, "seed is 'one'; it must be an int or a sequence of them"),
+    ):
+        arguments = {"predict": predict, "limits": LIMITS, "x": x, "y": y, "seed": 1} | change
+        with pytest.raises(ValueError, match=message):
+            active.suggest(**arguments)
+
+
+def test_points_that_are_known_exactly_are_no_failure():
+    """Half of the box is certain not to be better, so that nothing is expected of it."""
+
+    def predict(at):
+        better = at[..., 0] > 3.0
+        return tfp.distributions.Normal(
+            tf.where(better, at[..., 1] ** 2, 5.0 + 0 * at[..., 0]),
+            tf.where(better, 1.0 + 0 * at[..., 0], 0.0),
+        )
+
+    x, y, _ = problem()
+    for num_candidates in (3, 1000):
+        point = active.suggest(predict, LIMITS, x, y, seed=1, num_candidates=num_candidates)
+        assert point[0] > 3.0
+    nowhere = tfp.distributions.Normal
+    with pytest.raises(ValueError, match="or nowhere positive"):
+        active.suggest(lambda at: nowhere(5.0 + 0 * at[..., 0], 0.0), LIMITS, x, y, seed=1)

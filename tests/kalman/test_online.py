@@ -334,7 +334,7 @@ def test_refuses_by_name():
         (np.zeros((3, 2)), r"y_t has shape \(3, 2\).*\(4, 2\)"),
         (np.zeros((1, 4, 2)), r"y_t has shape \(1, 4, 2\).*\(4, 2\)"),
         (np.zeros(2, np.float32), "float32"),
-        ("abc", "not an array"),
+        ("abc", "no array of numbers"),
     ):
         with pytest.raises(ValueError, match=message):
             online.update(online.init([4]), y_t)

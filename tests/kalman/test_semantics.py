@@ -263,7 +263,7 @@ def test_model_refuses_by_name(parameters, change, message):
         (np.zeros((5, 2)), {"mask": np.ones(4, bool)}, r"mask has shape \(4,\)"),
         (np.zeros((5, 2)), {"mask": np.ones((5, 2))}, "mask is float64; it must be bool"),
         (np.zeros((2, 2, 2)), {"mask": np.ones((2, 2), bool)}, "mask .* fits y .* both as"),
-        ("abc", {}, "y is not an array of numbers"),
+        ("abc", {}, "y is no array of numbers"),
         (np.zeros((5, 2)), {"algorithm": "fast"}, "algorithm is 'fast'"),
         (np.zeros((5, 2)), {"on_failure": "ignore"}, "on_failure is 'ignore'"),
     ],

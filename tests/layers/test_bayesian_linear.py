@@ -238,10 +238,49 @@ def test_wrong_arguments_are_named():
         ss.layers.BayesianLinear(1, dtype="float16")
     x, y = data((6, 3))
     layer = layer_of(x)
-    with pytest.raises(ValueError, match=r"targets \(5, 2\); they must be \[\.\.\., 3\]"):
-        layer.fit_posterior(x, y[:5])
-    with pytest.raises(ValueError, match=r"features have shape \(6, 2\)"):
-        layer.log_evidence(x[:, :2], y)
-    y[2, 0] = np.nan
-    with pytest.raises(ValueError, match=r"targets\[2, 0\] is nan"):
-        layer.fit_posterior(x, y)
+    for scale in ("large", None, np.array([1.0, 2.0])):
+        with pytest.raises(ValueError, match=r"weight_scale is .*; it must be positive and finite"):
+            ss.layers.BayesianLinear(1, weight_scale=scale)
+    with pytest.raises(ValueError, match="it has no scales yet"):
+        _ = ss.layers.BayesianLinear(1).noise_scale
+    broken = y.copy()
+    broken[2, 0] = np.nan
+    for call, message in (
+        (lambda: layer.fit_posterior(x, y[:5]), r"targets \(5, 2\); they must be \[\.\.\., N, 3\]"),
+        (lambda: layer.fit_posterior(x, broken), r"targets\[2, 0\] is nan"),
+        (lambda: layer.fit_posterior(x[:0], y[:0]), "there are no rows"),
+        (lambda: layer.fit_posterior(x, np.ones_like(y)), "y is constant .* learn_scales=False"),
+        (lambda: layer.fit_posterior([["a"]], y), "features is no array of numbers"),
+        (lambda: layer.log_evidence(x[:, :2], y), r"features have shape \(6, 2\)"),
+        (lambda: layer.predict_distribution(broken.T[:, :3]), r"features\[0, 2\] is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match="fit_posterior: it cannot be part of a graph"):
+        tf.function(layer.fit_posterior)(x, y)
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 2), (3,)])
+def test_features_of_another_size_do_not_broadcast(shape):
+    x, y = data((6, 3))
+    layer = layer_of(x)
+    layer.fit_posterior(x, y)
+    for call in (layer, layer.predict_distribution):
+        with pytest.raises(
+            ValueError, match=r"features have shape .*; they must be \[\.\.\., N, D\]"
+        ):
+            call(np.ones(shape))
+
+
+def test_features_of_another_type_are_cast():
+    x, y = data((6, 3))
+    layer = layer_of(x)
+    layer.fit_posterior(x, y)
+    want = layer.predict_distribution(x).mean()
+    for features in (tf.constant(x), tf.cast(x, tf.float32), x.tolist()):
+        got = layer.predict_distribution(features).mean()
+        assert got.dtype == tf.float64
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    evidence = layer_of(x).log_evidence(x, y)
+    unbuilt = ss.layers.BayesianLinear(2, noise_scale=0.4, weight_scale=1.3, dtype="float64")
+    np.testing.assert_array_equal(unbuilt.log_evidence(x, y), evidence)

@@ -8,6 +8,7 @@ import scipy.integrate
 import scipy.special
 import scipy.stats
 import statsmodels.api as sm
+import tensorflow as tf
 import tensorflow_probability as tfp
 
 from statespace.models import BayesianLinearRegression, FixedPrior, NormalInverseGamma, ZellnerG
@@ -426,3 +427,35 @@ def test_several_priors_on_one_data_set():
         one = BayesianLinearRegression(FixedPrior(scale, 1.0)).fit(x[2:], y[2:])
         np.testing.assert_allclose(model.coefficients[i], one.coefficients, rtol=1e-11)
         np.testing.assert_allclose(out.mean()[i], one.leave_one_out(x[2:], y[2:]).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("prior", ["flat", NormalInverseGamma(1.0, 1.0, 1e-3)], ids=str)
+def test_leaving_out_of_what_was_not_fitted_is_refused(prior):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    y = x @ [1.0, 2.0] + 0.1 * np.sin(9 * x[:, 0])
+    model = BayesianLinearRegression(prior).fit(x, y)
+    with pytest.raises(ValueError, match=r"observation \[3\] is further off than all"):
+        model.leave_one_out(x, np.where(np.arange(30) == 3, 50.0, y))
+
+
+def test_an_exact_fit_leaves_no_noise_and_no_nan():
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    for shift in (0.0, 1e6):
+        y = x @ [1.0, 2.0] + shift
+        model = BayesianLinearRegression("flat").fit(x, y)
+        out = model.leave_one_out(x, y)
+        np.testing.assert_allclose(out.loc, y, rtol=1e-13)
+        assert np.all(out.scale >= 0)
+        assert np.all(out.scale < 1e-12 * (1 + shift))
+
+
+def test_wrong_places_to_predict_or_fit():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 9))
+    model = BayesianLinearRegression("flat").fit(x, y)
+    with pytest.raises(ValueError, match=r"its leading axes must broadcast with those of the fit"):
+        model.predict(np.ones((3, 4, 3)))
+    with pytest.raises(ValueError, match=r"x\[0, 1\] is nan; leave that row out"):
+        model.predict([[0.0, np.nan, 1.0]] * np.ones((2, 1)))
+    with pytest.raises(ValueError, match="it cannot be fitted in a graph"):
+        tf.function(lambda x, y: BayesianLinearRegression("flat").fit(x, y).coefficients)(x, y)
