@@ -5,8 +5,8 @@ import os
 # Before TensorFlow is imported. 3: its C++ side logs fatal errors only; all others also come as
 # Python exceptions, and a machine without a GPU logs one error for that alone.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Before NumPy is. Its BLAS waits for its threads by turning, so that workers of pytest-xdist, each with
-# as many threads as there are cores, take up to a hundred times as long for a product.
+# Before NumPy is. Its BLAS waits for its threads by turning, so that workers of pytest-xdist, each
+# with as many threads as there are cores, take up to a hundred times as long for a product.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import hypothesis
