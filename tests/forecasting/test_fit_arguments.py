@@ -9,15 +9,19 @@ import statespace as ss
 from statespace import datasets
 from statespace.forecasting.errors import InputError
 from statespace.models import (
+    ARIMA,
     Autoregressive,
     ConstantVelocity,
     Custom,
+    Cycle,
+    DampedTrend,
     DynamicRegression,
     ExponentialSmoothing,
     LocalLevel,
     LocalLinearTrend,
     MaternProcess,
     Regression,
+    VectorAutoregressive,
 )
 from statespace.models.parameters import Scale
 
@@ -321,6 +325,7 @@ def test_imputed_values_are_the_smoothed_ones(airline):
         ({"fix": {"level": 1.0}}, "no parameter 'level'; it has irregular.scale, level.scale"),
         ({"fix": {"level.scale": -1.0}}, "must not be negative"),
         ({"fix": {"level.scale": [1.0, 2.0]}}, r"level.scale has shape \[2\]"),
+        ({"fix": {"level.scale": "small"}}, "fix: level.scale does not hold numbers"),
         ({"fix": ["level.scale"]}, "fix is a dict"),
         ({"share": "level.scale"}, "share is a sequence of names"),
         ({"share": ["slope.scale"]}, "no parameter 'slope.scale'"),
@@ -333,6 +338,39 @@ def test_imputed_values_are_the_smoothed_ones(airline):
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(InputError, match=message):
         LocalLevel().fit(NILE, verbose=0, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "fix", "message"),
+    [
+        (DampedTrend(), {"slope.damping": 1.2}, "slope.damping must lie between 0 and 1"),
+        (DampedTrend(), {"slope.damping": 1.0}, "fixed parameters at the end of their range"),
+        (Cycle(), {"cycle.period": 1.0}, "cycle.period must lie between 2.5 and 60"),
+        (Autoregressive(1), {"autoregressive.coefficients": [1.0]}, "of a stationary process"),
+        (Autoregressive(2), {"autoregressive.coefficients": [0.7, 0.4]}, "of a stationary process"),
+        (ARIMA(((1, 4), 0, 0)), {"arima.ar": [0.5, 0.5]}, "of a stationary process"),
+        (
+            VectorAutoregressive(1, 1),
+            {"autoregression.coefficients": [[[-1.0]]]},
+            "of a stationary process",
+        ),
+    ],
+)
+def test_values_fixed_outside_the_domain(model, fix, message):
+    with pytest.raises(InputError, match=message):
+        model.fit(NILE, fix=fix, verbose=0)
+
+
+def test_values_fixed_at_the_ends_of_the_domain():
+    white = LocalLevel().fit(NILE, fix={"level.scale": 0.0}, verbose=0)
+    damped = {"level.scale": 0.0, "slope.scale": 0.0, "slope.damping": 0.0}
+    result = DampedTrend().fit(NILE, fix=damped, verbose=0)
+    assert result.log_likelihood == pytest.approx(white.log_likelihood, abs=1e-9)
+    # What is not invertible has a twin that is, with the same likelihood.
+    outside = {"arima.ma": [-2.0], "arima.scale": 75.0}
+    inside = {"arima.ma": [-0.5], "arima.scale": 150.0}
+    outside, inside = (ARIMA((0, 1, 1)).fit(NILE, fix=x, verbose=0) for x in (outside, inside))
+    assert outside.log_likelihood == pytest.approx(inside.log_likelihood, abs=1e-9)
 
 
 @pytest.mark.parametrize(
