@@ -288,6 +288,45 @@ def test_appended_data_give_the_result_on_all_of_them(nile):
         early.append(NILE.to_numpy()[60:])
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2000-01-31", periods=42, freq="ME"),
+        pd.date_range("2000-01-03", periods=42, freq="B"),
+        pd.period_range("2000-01", periods=42, freq="M"),
+        pd.RangeIndex(10, 10 + 3 * 42, 3),
+    ],
+    ids=lambda index: str(index.dtype),
+)
+def test_one_step_more(index):
+    """A single date has no frequency of its own, and two around a gap a wrong one."""
+    y = pd.Series(NILE.to_numpy()[:42], index)
+    y.iloc[40] = np.nan
+    early = LocalLevel().fit(y.iloc[:39], verbose=0)
+    expected = early.append(y.iloc[39:]).forecast(2).mean
+    one_by_one = early.append(y.iloc[39:40]).append(y.iloc[40:41]).append(y.iloc[41:])
+    pd.testing.assert_series_equal(one_by_one.forecast(2).mean, expected)
+    around_gap = early.extend(y.iloc[39:].dropna())
+    pd.testing.assert_series_equal(around_gap.forecast(2).mean, expected, rtol=1e-10)
+
+
+def test_new_columns_are_told_by_their_names():
+    flow = pd.DataFrame({"low": NILE / 2, "high": NILE * 2})
+    model = LocalLevel()
+    early = model.fit(flow.iloc[:60], verbose=0)
+    swapped = flow[["high", "low"]]
+    expected = early.append(flow.iloc[60:])
+    for other in (early.append(swapped.iloc[60:]), early.apply(swapped)):
+        pd.testing.assert_series_equal(other.log_likelihood, expected.log_likelihood)
+        pd.testing.assert_frame_equal(other.forecast(2).mean, expected.forecast(2).mean)
+    with pytest.raises(InputError, match="The new data lack 'low'; they have 'lower', 'high'"):
+        early.append(flow.iloc[60:].rename(columns={"low": "lower"}))
+    motion = ConstantVelocity(2).fit(flow.iloc[:60], verbose=0)
+    pd.testing.assert_frame_equal(
+        motion.append(swapped.iloc[60:]).impute(), motion.append(flow.iloc[60:]).impute()
+    )
+
+
 def test_extended_data_know_what_came_before():
     model = LocalLinearTrend() + Autoregressive(1)
     y = datasets.air_passengers().to_numpy(np.float64)
