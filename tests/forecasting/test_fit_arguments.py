@@ -400,6 +400,17 @@ def test_values_fixed_outside_the_domain(model, fix, message):
         model.fit(NILE, fix=fix, verbose=0)
 
 
+def test_what_the_data_do_not_tell_is_said():
+    """Where an information is tiny, rounding decides whether there is a standard error or none."""
+    damped = DampedTrend().fit(NILE, verbose=0)  # of a slope that never moves
+    notes = damped.summary().split("Note: ")[1:]
+    assert any("slope.damping" in note for note in notes)
+    # On the edge of stationarity, but sharply so; its noise is the part that vanishes.
+    wave = (LocalLevel() + Autoregressive(2)).fit(NILE, verbose=0)
+    assert "the data say next to nothing of autoregressive.scale: other" in wave.summary()
+    assert "next to nothing" not in LocalLevel().fit(NILE, verbose=0).summary()
+
+
 def test_values_fixed_at_the_ends_of_the_domain():
     white = LocalLevel().fit(NILE, fix={"level.scale": 0.0}, verbose=0)
     damped = {"level.scale": 0.0, "slope.scale": 0.0, "slope.damping": 0.0}
