@@ -68,7 +68,8 @@ def fit(
       num_starts: how many starting values the optimiser is run from, 1 to 32; with several, once
         more for models that can guess at their parameters from the data.
       verbose: 0 is silent; 1 shows a progress bar on anything over two seconds. Interrupted
-        (control-C), the optimiser stops where it is, and the result says that it did not converge.
+        (control-C), the optimiser stops where it is and the sampler keeps the draws that it has,
+        if it has warmed up; the result says that it did not converge.
       seed: of the draws of "hmc" and "vi".
 
     Returns:
