@@ -1,5 +1,6 @@
 """``statespace forecast``: from a file to tables, figures, a report and a saved fit."""
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -55,7 +56,11 @@ def run(options, import_tensorflow):
     forecast = result.forecast(options.horizon, data.features)
     evaluation = _evaluated(model, y, data.features, options)
     table = _table(forecast, data, options)
-    _print(result, table, evaluation, data, options)
+    try:
+        _print(result, table, evaluation, data, options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # its reader, such as head, has had enough; the files are still to come
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for path, write in (
         (options.out, lambda path: table.to_csv(path, index=not data.is_long)),
         (options.plot, lambda path: _draw(forecast, path, options)),
