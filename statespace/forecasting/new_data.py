@@ -126,7 +126,9 @@ def _in_order(y, layout):
 def _check_names(layout, old):
     """New data must be of the series of the old ones."""
     given, needed = _names(layout), _names(old)
-    absent = [] if given is None or needed is None else needed[~needed.isin(given)]
+    if given is None or needed is None:
+        return
+    absent = needed[~needed.isin(given)]
     if len(absent):
         raise InputError(
             f"The new data lack {absent[0]!r}; they have {', '.join(map(repr, given[:20]))}."
