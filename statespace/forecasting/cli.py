@@ -1,8 +1,9 @@
 """The command ``statespace``: forecasts from a data file, and a demonstration.
 
-Exit codes: 0 for success, 2 for anything the user can mend, with one line on standard error that
-says what. Of many series, those that cannot be fitted are named in a warning there, and have empty
-forecasts. Results go to standard output, progress to standard error.
+Exit codes: 0 for success; 2 for anything the user can mend, with one line on standard error that
+says what; 130 for control-C before there is a result. Of many series, those that cannot be fitted
+are named in a warning there, and have empty forecasts. Results go to standard output, progress to
+standard error.
 """
 
 import argparse
@@ -34,6 +35,9 @@ def main(arguments=None) -> int:
     except (InputError, OSError, FloatingPointError) as error:
         print(f"statespace: error: {_one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # where the optimiser does not take it for the end of its work
+        print("statespace: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

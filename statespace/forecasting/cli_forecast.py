@@ -1,6 +1,8 @@
 """``statespace forecast``: from a file to tables, figures, a report and a saved fit."""
 
+import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from statespace.forecasting.frequency import describe
 from statespace.forecasting.methods import METHODS
 
 _PRINTED_ROWS = 24  # of a forecast that also goes to a file
+_NAMED = 5  # series in a warning; the rest are counted
 
 
 def run(options, import_tensorflow):
@@ -49,10 +52,15 @@ def run(options, import_tensorflow):
     progress(f"Fitting {options.model}{of}: {METHODS[options.method]}.")
     verbose = 0 if options.quiet else 1
     result = model.fit(y, options.method, data.features, verbose=verbose)
+    _warn_of_unfinished(result)
     forecast = result.forecast(options.horizon, data.features)
     evaluation = _evaluated(model, y, data.features, options)
     table = _table(forecast, data, options)
-    _print(result, table, evaluation, data, options)
+    try:
+        _print(result, table, evaluation, data, options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # its reader, such as head, has had enough; the files are still to come
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for path, write in (
         (options.out, lambda path: table.to_csv(path, index=not data.is_long)),
         (options.plot, lambda path: _draw(forecast, path, options)),
@@ -120,6 +128,19 @@ def _check_number_of_features(model, options):
             f"--features names {given} columns, and the model {options.model!r} takes {needed}. A "
             f"regression says how many it takes, as in --model 'trend + regression(2)' --features "
             f"price holiday."
+        )
+
+
+def _warn_of_unfinished(result):
+    """Names the series whose estimates are not final; the summary shows the first few alone."""
+    unfinished = ~np.ravel(result.converged) & ~np.ravel(result.skipped)
+    labels = [x for x, which in zip(result.layout.labels(), unfinished, strict=True) if which]
+    if labels:
+        more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+        warnings.warn(
+            f"The optimiser did not finish for {len(labels)} of {len(unfinished)} series: "
+            f"{', '.join(labels[:_NAMED])}{more}.",
+            stacklevel=2,
         )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 _STEP = 1e-4  # in free coordinates, where every scale varies on the same scale
+_VAGUE = 100.0  # a standard error there of what the data hardly tell; of a scale, in logarithms
 
 
 def informations(problem, free) -> np.ndarray:
@@ -90,6 +91,21 @@ def covariances(problem, free, information, share=()) -> np.ndarray:
     slopes = slopes.numpy()
     covariance = slopes @ covariance @ np.swapaxes(slopes, 1, 2)
     return np.where(_both_inside(problem, free), covariance, np.nan)
+
+
+def hardly_told(problem, free, deviations) -> np.ndarray:
+    """Which coordinates the likelihood is all but flat in, although it has a maximum, bool [N, p].
+
+    Args:
+      problem: N series.
+      free: [N, p].
+      deviations: standard errors of the values, [N, p], NaN where unknown.
+    """
+    _, slopes = values_and_slopes(problem.parameterisation, tf.constant(free), problem.units)
+    slopes = np.abs(np.diagonal(slopes.numpy(), axis1=1, axis2=2))
+    # A coefficient next to one, where the process stops being stationary, is told well enough.
+    smallest = np.where(problem.parameterisation.each("power") == 0, 1.0, 0.0)
+    return deviations > np.maximum(_VAGUE * slopes, smallest)
 
 
 def _inverse(matrices):

@@ -14,7 +14,7 @@ from statespace.forecasting.layout import (
 )
 
 
-def as_batch(y, num_observed=1):
+def as_batch(y, num_observed=1, after=None):
     """Reads data of any accepted kind.
 
     Args:
@@ -24,6 +24,8 @@ def as_batch(y, num_observed=1):
         pandas index must hold dates, periods or whole numbers; where its regular grid has gaps, the
         values there count as missing.
       num_observed: number m of variables of a series.
+      after: None, or the layout of data that these go on from: an index of dates then has the
+        frequency of theirs.
 
     Returns:
       float64 array [N, T, m] and its layout.
@@ -33,17 +35,18 @@ def as_batch(y, num_observed=1):
         not m variables.
     """
     pandas = sys.modules.get("pandas")  # if y is a pandas object, pandas has been imported
+    like = getattr(after, "index", None)
     if pandas is not None and isinstance(y, pandas.DataFrame):
         from statespace.forecasting.long_frame import is_long, read_long_frame
 
         if is_long(y):
             _check_variables(1, num_observed, "A long frame")
-            values, layout = read_long_frame(y)
+            values, layout = read_long_frame(y, after if isinstance(after, LongLayout) else None)
         else:
-            values, layout = _from_frame(y, num_observed)
+            values, layout = _from_frame(y, num_observed, like)
     elif pandas is not None and isinstance(y, pandas.Series):
         _check_variables(1, num_observed, "A Series")
-        y, values = _on_regular_index(y, as_numbers(y, _label(y)))
+        y, values = _on_regular_index(y, as_numbers(y, _label(y)), like)
         values, layout = values[np.newaxis, :, np.newaxis], SeriesLayout(y.index, y.name)
     else:
         values, layout = _from_array(as_numbers(y, "y"), num_observed)
@@ -181,10 +184,10 @@ def as_times(times, model, shape):
     return values
 
 
-def _from_frame(frame, num_observed):
+def _from_frame(frame, num_observed, like):
     _check_columns(frame)
     columns = [as_numbers(frame[column], str(column)) for column in frame.columns]
-    frame, values = _on_regular_index(frame, np.stack(columns, axis=1))
+    frame, values = _on_regular_index(frame, np.stack(columns, axis=1), like)
     if num_observed == 1:
         return values.T[..., np.newaxis], FrameLayout(frame.index, frame.columns)
     _check_variables(values.shape[1], num_observed, "A DataFrame")
@@ -221,6 +224,9 @@ def _aligned(features, index):
         features = features.set_axis(own.to_period(index.freq))
     elif isinstance(index, pd.DatetimeIndex) and isinstance(own, pd.PeriodIndex):
         features = features.set_axis(own.to_timestamp())
+    if not features.index.is_unique:
+        twice = features.index[features.index.duplicated()][0]
+        raise InputError(f"features have several rows for {twice}; each step has one.")
     absent = index[~index.isin(features.index)]
     if len(absent):
         raise InputError(
@@ -230,7 +236,7 @@ def _aligned(features, index):
     return features.loc[index]
 
 
-def _on_regular_index(y, values):
+def _on_regular_index(y, values, like):
     """The pandas object with its index made regular, and the values reindexed with it."""
     import pandas as pd
 
@@ -239,7 +245,7 @@ def _on_regular_index(y, values):
     if len(y) == 0:
         raise InputError("There are no data: y is empty.")
     table = pd.DataFrame(values, index=y.index)
-    index = regular_index(y.index)
+    index = regular_index(y.index, like)
     values = table.reindex(index).to_numpy()
     return y.reindex(index), values[:, 0] if values.shape[1] == 1 and y.ndim == 1 else values
 

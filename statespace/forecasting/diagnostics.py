@@ -224,6 +224,8 @@ def diagnose(model, ssm, layout, values, free, check_status, lags=None) -> Diagn
     References:
       Durbin, J. and Koopman, S. J. (2012). Time Series Analysis by State Space Methods,
       2nd edition, sections 2.12 and 7.5.
+      Hosking, J. R. M. (1980). The multivariate portmanteau statistic. Journal of the American
+      Statistical Association 75(371), 602-608, for the parameters of several variables.
 
     Example:
       >>> import statespace as ss
@@ -233,7 +235,7 @@ def diagnose(model, ssm, layout, values, free, check_status, lags=None) -> Diagn
       time   size  statistic
       1899 -315.7       -3.2
     """
-    num_parameters = sum(p.size for p in free if not _only_shifts(p))
+    num_parameters = _per_variable(sum(p.size for p in free if not _only_shifts(p)), values)
     lags = _lags(lags, model, values.shape[1], num_parameters)
     info, standardised, squares = in_parts(_innovations, ssm, values)
     check_status(info)
@@ -286,6 +288,16 @@ def _normalised_squares(standardised, correlation):
 def _only_shifts(parameter):
     """Whether a parameter moves the mean alone, as does the coefficient of a known feature."""
     return parameter.power == 1 and parameter.boundary is None
+
+
+def _per_variable(num_parameters, values):
+    """How many parameters the test of one of m variables is to allow for.
+
+    Besides the scale, they fit m^2 correlations at each lag, those between the variables among
+    them; the ones of a variable with itself bear that share of the cost.
+    """
+    variables = values.shape[2]
+    return 1 + -(-(num_parameters - 1) // variables**2) if num_parameters else 0
 
 
 def _lags(lags, model, num_steps, num_parameters):

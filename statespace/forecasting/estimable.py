@@ -78,8 +78,9 @@ def scale_for_fitting(model, values) -> np.ndarray:
     count = np.maximum((~np.isnan(differences)).sum(axis=1), 1)
     if "slope" in model.state_names:
         differences -= (np.nansum(differences, axis=1) / count)[:, np.newaxis]
-    variation = np.sqrt(np.nansum(differences**2, axis=1) / count)
-    spread = np.nanstd(values, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused in words
+        variation = np.sqrt(np.nansum(differences**2, axis=1) / count)
+        spread = np.nanstd(values, axis=1)
     # Too many gaps for differences: the spread of the values themselves must do.
     return np.where((variation > 1e-9 * spread) & (count > 1), variation, spread)
 

@@ -7,7 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from statespace.forecasting.data import as_batch, as_features, as_times, feature_names
+from statespace.forecasting.data import (
+    as_batch,
+    as_features,
+    as_numbers,
+    as_times,
+    feature_names,
+)
 from statespace.forecasting.em import expectation_maximisation
 from statespace.forecasting.errors import InputError, speak_of_skipped
 from statespace.forecasting.estimable import feature_scale, why_not_estimable
@@ -62,7 +68,8 @@ def fit(
       num_starts: how many starting values the optimiser is run from, 1 to 32; with several, once
         more for models that can guess at their parameters from the data.
       verbose: 0 is silent; 1 shows a progress bar on anything over two seconds. Interrupted
-        (control-C), the optimiser stops where it is, and the result says that it did not converge.
+        (control-C), the optimiser stops where it is and the sampler keeps the draws that it has,
+        if it has warmed up; the result says that it did not converge.
       seed: of the draws of "hmc" and "vi".
 
     Returns:
@@ -174,7 +181,7 @@ def _fixed_values(model, fix, layout, num_series):
     for parameter in model.parameters:
         if parameter.name not in fix:
             continue
-        value = np.asarray(fix[parameter.name], np.float64)
+        value = as_numbers(fix[parameter.name], f"fix: {parameter.name}")
         per_series = (*getattr(layout, "batch_shape", (num_series,)), *parameter.shape)
         try:
             value = np.broadcast_to(value, per_series)
@@ -186,9 +193,10 @@ def _fixed_values(model, fix, layout, num_series):
             ) from None
         if not np.isfinite(value).all():
             raise InputError(f"fix: {parameter.name} must be finite; given was {value}.")
-        if parameter.boundary is not None and (value < 0).any():
-            raise InputError(f"fix: {parameter.name} must not be negative; given was {value}.")
-        fixed[parameter.name] = value.reshape(num_series, *parameter.shape)
+        value = value.reshape(num_series, *parameter.shape)
+        if reason := parameter.why_not(value):
+            raise InputError(f"fix: {parameter.name} {reason}; given was {fix[parameter.name]}.")
+        fixed[parameter.name] = value
     return fixed
 
 

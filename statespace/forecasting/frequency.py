@@ -11,11 +11,12 @@ from statespace.forecasting.errors import InputError
 _MAX_STEPS_PER_DATE = 10
 
 
-def regular_index(index) -> pd.Index:
+def regular_index(index, like=None) -> pd.Index:
     """The coarsest regular index that contains every entry of ``index``.
 
     Args:
       index: DatetimeIndex, PeriodIndex or integer index in any order, without duplicates.
+      like: None, or a regular index whose frequency is taken: one date alone has none.
 
     Returns:
       A DatetimeIndex with a frequency, a PeriodIndex or a RangeIndex, from the first entry to the
@@ -30,13 +31,22 @@ def regular_index(index) -> pd.Index:
     if isinstance(index, pd.PeriodIndex):
         return pd.period_range(index[0], index[-1], freq=index.freq, name=index.name)
     if isinstance(index, pd.DatetimeIndex):
+        if isinstance(like, pd.DatetimeIndex):
+            grid = pd.date_range(index[0], index[-1], freq=like.freq, name=index.name)
+            return _checked(grid, index, like)
         if index.freq is not None:
             return index
         return _regular_dates(index)
-    step = int(np.gcd.reduce(np.diff(index.to_numpy()))) if len(index) > 1 else 1
-    grid = pd.RangeIndex(int(index[0]), int(index[-1]) + step, step, name=index.name)
+    if isinstance(like, pd.RangeIndex):
+        return _checked(range_index(index, like.step), index, like)
+    grid = range_index(index, int(np.gcd.reduce(np.diff(index.to_numpy()))) or 1)
     _check_density(grid, index)
     return grid
+
+
+def range_index(index, step) -> pd.RangeIndex:
+    """From the first to the last entry of sorted whole numbers; where it stops it goes on."""
+    return pd.RangeIndex(int(index[0]), int(index[-1]) + step, step, name=index.name)
 
 
 def future_index(index, horizon) -> pd.Index:
@@ -78,6 +88,17 @@ def _check_entries(index):
             f"{first} occurs {int((index == first).sum())} times in the index; each date may occur "
             f"once. Add up or average the values of equal dates first."
         )
+
+
+def _checked(grid, index, like):
+    """A grid with the frequency of another one, if it has every entry of an index."""
+    strange = index[~index.isin(grid)]
+    if len(strange):
+        raise InputError(
+            f"{strange[0]} is not at the steps of the data before, {describe(like)} up to "
+            f"{like[-1]}."
+        )
+    return grid
 
 
 def _regular_dates(index):

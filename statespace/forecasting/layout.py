@@ -84,7 +84,8 @@ class _IndexedLayout:
         """The layout over these steps and those of a layout that goes on from it."""
         from statespace.forecasting.frequency import regular_index
 
-        return replace(self, index=regular_index(self.index.append(later.index)))
+        index = regular_index(self.index.append(later.index), like=self.index)
+        return replace(self, index=index)
 
     def positions(self, num_steps):
         """Where the steps lie on a plot's axis."""

@@ -5,7 +5,7 @@ import pandas as pd
 
 from statespace.forecasting.data import as_numbers, check_columns
 from statespace.forecasting.errors import InputError
-from statespace.forecasting.frequency import regular_index
+from statespace.forecasting.frequency import range_index, regular_index
 from statespace.forecasting.layout import LongLayout
 
 _KEYS = ["unique_id", "ds"]
@@ -18,7 +18,7 @@ def is_long(frame) -> bool:
     return set(_KEYS) <= set(frame.columns)
 
 
-def read_long_frame(frame):
+def read_long_frame(frame, after=None):
     """Reads series of any lengths and starts.
 
     The dates of all series must fit one frequency, the coarsest one possible; series may lie
@@ -28,6 +28,7 @@ def read_long_frame(frame):
     Args:
       frame: DataFrame with the columns ``unique_id``, ``ds`` (dates, periods or whole numbers) and
         ``y``. The dates of a series must increase. Other columns may serve as features.
+      after: None, or the LongLayout of data that these go on from, with the same steps.
 
     Returns:
       float64 array [N, T, 1] of series that end together, with NaN for padding before the start of
@@ -66,9 +67,9 @@ def read_long_frame(frame):
             f"NaN; zeros have no logarithm."
         )
     number, ids = pd.factorize(frame["unique_id"])
-    grid = _grid(frame["ds"])
+    grid = _grid(frame["ds"], None if after is None else after.grid)
     place = grid.get_indexer(frame["ds"])
-    stride = _stride(frame, number, place, grid)
+    stride = _stride(frame, number, place, grid, after)
     count = len(ids)
     first, last = np.full(count, len(grid)), np.full(count, -1)
     np.minimum.at(first, number, place)
@@ -180,19 +181,22 @@ def _column(frame, name):
         raise InputError(f"{_where(frame, bad)}: {name} is {value!r}, not a number.") from None
 
 
-def _grid(dates):
+def _grid(dates, like):
     dates = pd.Index(dates.unique(), name="ds").sort_values()
-    if pd.api.types.is_integer_dtype(dates):  # also where the series are far from each other
-        step = int(np.gcd.reduce(np.diff(dates.to_numpy()))) or 1
-        return pd.RangeIndex(int(dates[0]), int(dates[-1]) + step, step, name="ds")
+    if like is None and pd.api.types.is_integer_dtype(dates):
+        # Also where the series are far from each other.
+        return range_index(dates, int(np.gcd.reduce(np.diff(dates.to_numpy()))) or 1)
     try:
-        return regular_index(dates)
+        return regular_index(dates, like)
     except InputError as error:
         raise InputError(f"Column ds, of all series together: {error}") from None
 
 
-def _stride(frame, number, place, grid):
-    """The greatest common divisor of the distances between the dates of a series."""
+def _stride(frame, number, place, grid, after):
+    """How many places lie between two steps: those of the data before, or as many as can be.
+
+    That is the greatest common divisor of the distances between the dates of a series.
+    """
     order = np.argsort(number, kind="stable")
     same = np.diff(number[order]) == 0
     distance = np.diff(place[order])[same]
@@ -203,6 +207,8 @@ def _stride(frame, number, place, grid):
             f"{_where(frame, backward)}: the date comes after a later one. Sort the rows, as with "
             f'frame.sort_values(["unique_id", "ds"]).'
         )
+    if after is not None and not (distance % after.stride).any():
+        return after.stride
     if isinstance(grid, pd.PeriodIndex):  # says itself what its frequency is
         return 1
     return max(int(np.gcd.reduce(distance)), 1)

@@ -14,7 +14,7 @@ _ROUNDING = 1e-13  # relative error of a log-likelihood
 _BOUNDARY_TOLERANCE = 1e-6  # in log-likelihood
 _NOWHERE = (
     "the likelihood cannot be evaluated at any starting value. Look for values that are out of all "
-    "proportion to the others."
+    "proportion to the others, or for fixed parameters at the end of their range."
 )
 
 

@@ -1,5 +1,6 @@
 """The parameters of a fit on other data: steps that follow, or other series."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +31,7 @@ def extend(result, y, features=None, times=None):
 
 def apply(result, y, features=None, times=None):
     """The result over other data of as many series; see :meth:`FitResult.apply`."""
-    values, layout = as_batch(y, result.model.num_observed)
+    values, layout = as_batch(_in_order(y, result.layout), result.model.num_observed)
     if len(values) != len(result.values):
         raise InputError(
             f"The result has {len(result.values)} series; the new data have {len(values)}."
@@ -79,7 +80,9 @@ def with_future(result, horizon, layout, features, times):
 def _following(result, y, features):
     """New data, checked to go on where the old ones end: values, layout and features."""
     old = result.layout
-    values, layout = as_batch(y, result.model.num_observed)
+    y = _in_order(y, old)
+    values, layout = as_batch(y, result.model.num_observed, after=old)
+    _check_names(layout, old)
     if type(layout) is not type(old) or len(values) != len(result.values):
         raise InputError(
             f"The new data must be of the form of the old ones, {len(result.values)} series in "
@@ -87,7 +90,9 @@ def _following(result, y, features):
             f"{type(layout).__name__.removesuffix('Layout')}."
         )
     follows = old.future(result.values.shape[1], values.shape[1])
-    if hasattr(layout, "index") and not layout.index.equals(follows.index):
+    if isinstance(layout, LongLayout):
+        _check_rows(layout.index, follows.index, values.shape[1])
+    elif hasattr(layout, "index") and not layout.index.equals(follows.index):
         from statespace.forecasting.frequency import describe
 
         raise InputError(
@@ -98,6 +103,47 @@ def _following(result, y, features):
         check_columns(y.columns, features)
         features = y[["unique_id", "ds", *features]]
     return values, follows, features
+
+
+def _names(layout):
+    """What the series, or the variables of one, are called; None if they have no names."""
+    return getattr(layout, "variables", getattr(layout, "columns", None))
+
+
+def _in_order(y, layout):
+    """A frame with its series in the order of a layout, if it has all of these and no others."""
+    names = _names(layout)
+    if names is None or not hasattr(y, "columns"):
+        return y
+    long = isinstance(layout, LongLayout) and "unique_id" in y.columns
+    own = y["unique_id"] if long else y.columns
+    if set(own) != set(names):
+        return y
+    order = np.argsort(names.get_indexer(own), kind="stable")
+    return y.iloc[order] if long else y.iloc[:, order]
+
+
+def _check_names(layout, old):
+    """New data must be of the series of the old ones."""
+    given, needed = _names(layout), _names(old)
+    if given is None or needed is None:
+        return
+    absent = needed[~needed.isin(given)]
+    if len(absent):
+        raise InputError(
+            f"The new data lack {absent[0]!r}; they have {', '.join(map(repr, given[:20]))}."
+        )
+
+
+def _check_rows(given, expected, num_steps):
+    """Ids and dates of new rows of a long frame must be those that follow."""
+    for row, (own, other) in enumerate(itertools.zip_longest(given, expected)):
+        if own != other:
+            there, due = ("no row" if x is None else f"{x[0]}, {x[1]}" for x in (own, other))
+            raise InputError(
+                f"The new data must have the next {num_steps} steps of every series, and NaN for "
+                f"what is not known yet. In place of {due} there is {there} (row {row})."
+            )
 
 
 def _on(result, problem, layout, start):

@@ -17,6 +17,7 @@ from statespace.optimise import minimise
 
 NUM_CHAINS = 4
 NUM_DRAWS = 500  # of each chain, after as many to warm up
+_PARTS = 10  # of the draws, and of the warm-up: how often control-C is looked for
 _VARIATES = 64  # of the deterministic variational objective
 
 
@@ -147,7 +148,7 @@ def sample_posterior(problem, method, num_starts, seed, bar) -> tuple[Estimates,
     draw = {"hmc": _hmc, "vi": _vi}[method]
     free, fine, chains = draw(problem, start.free, root, seed, bar)
     draws = _values(problem, free)
-    message = np.where(fine, "", "the draws have not settled").astype(object)
+    message = np.where(fine, "", "the draws were interrupted or have not settled").astype(object)
     message = np.where(np.isnan(start.log_likelihood), start.message, message)
     return start._replace(converged=fine, message=message), draws, chains
 
@@ -192,23 +193,38 @@ def _hmc(problem, mode, root, seed, bar):
         num_adaptation_steps=int(0.8 * NUM_DRAWS),
     )
 
+    steps = max(1, NUM_DRAWS // _PARTS)
+
     @tf.function(autograph=False)
-    def run(start):
+    def some_more(state, kernel_results, seed):
         return tfp.mcmc.sample_chain(
-            NUM_DRAWS,
-            start,
+            steps,
+            state,
+            previous_kernel_results=kernel_results,
             kernel=kernel,
-            num_burnin_steps=NUM_DRAWS,
             trace_fn=None,
-            seed=[seed, 0],
+            return_final_kernel_results=True,
+            seed=seed,
         )
 
     start = np.random.default_rng(seed).normal(size=(len(series), size))
-    z = run(tf.constant(start)).numpy().reshape(NUM_DRAWS, NUM_CHAINS, count, size)
+    state = tf.constant(start)
+    kernel_results = kernel.bootstrap_results(state)
+    parts, warm_up = [], NUM_DRAWS // steps
+    try:
+        for part in range(2 * warm_up):
+            z, _, kernel_results = some_more(state, kernel_results, tf.constant([seed, part]))
+            state = z[-1]
+            parts.append(z.numpy())
+            bar.to((part + 1) / (2 * warm_up))
+    except KeyboardInterrupt:
+        if len(parts) <= warm_up:
+            raise
+    z = np.concatenate(parts[warm_up:]).reshape(-1, NUM_CHAINS, count, size)
     z = np.swapaxes(z, 0, 1).reshape(-1, count, size)
-    bar.to(1.0)
     within, between = _variances(z, NUM_CHAINS)
     settled = (between < 0.1 * within).all(axis=-1)  # R-hat below about 1.05
+    settled &= len(parts) == 2 * warm_up
     return mode + np.einsum("nij,snj->sni", root, z), settled, NUM_CHAINS
 
 

@@ -94,8 +94,8 @@ class FitResult(FittedModel):
         """The result with new data after the old, and the parameters as they are.
 
         Args:
-          y: the steps that follow, in the form of the data; a pandas index must go on where that
-            of the data ends.
+          y: the steps that follow, one or more, in the form of the data; a pandas index must go on
+            where that of the data ends, with its frequency. Columns and ids are told by name.
           features: theirs, as for ``forecast``; or names of columns of a long frame.
           times: theirs.
 
@@ -116,7 +116,11 @@ class FitResult(FittedModel):
         return new_data.extend(self, y, features, times)
 
     def apply(self, y, features=None, times=None) -> "FitResult":
-        """The same parameters with other data, of as many series."""
+        """The same parameters with other data, of as many series.
+
+        Where a frame has the columns or ids of the data, in whatever order, each series keeps its
+        own parameters; other names go by their order.
+        """
         return new_data.apply(self, y, features, times)
 
     def diagnostics(self, lags=None):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from statespace.forecasting.curvature import within_limits
+from statespace.forecasting.curvature import hardly_told, within_limits
 from statespace.forecasting.methods import METHODS
 from statespace.models.regression import Regression
 
@@ -94,9 +94,10 @@ def notes(result) -> list[str]:
             f"{name} is estimated as zero, its boundary: {consequence}. A standard error has no "
             f"meaning there."
         )
+    errors = result.standard_errors
     unknown = [
         name
-        for name, error in result.standard_errors.items()
+        for name, error in errors.items()
         if np.isnan(error).any() and name not in boundary and name not in result.problem.fixed
     ]
     if unknown:
@@ -104,9 +105,15 @@ def notes(result) -> list[str]:
             f"no standard error for {', '.join(unknown)}: the likelihood is nearly flat, so the "
             f"data hardly tell the parameters apart."
         )
-    free = result.estimates.free
+    parameterisation, free = result.problem.parameterisation, result.estimates.free
+    if free.size and result.method not in ("hmc", "vi"):
+        deviations = np.concatenate([np.ravel(errors[p.name]) for p in parameterisation.free])
+        [vague] = hardly_told(result.problem, free, deviations[np.newaxis])
+        if vague.any():
+            labels = ", ".join(np.array(parameterisation.labels)[vague])
+            found.append(f"the data say next to nothing of {labels}: other values fit as well.")
     at_end = np.isfinite(free) & ~within_limits(result.problem, free)
-    for label, end in zip(result.problem.parameterisation.labels, at_end[0], strict=True):
+    for label, end in zip(parameterisation.labels, at_end[0], strict=True):
         if end:
             found.append(
                 f"{label} lies at the end of the range in which it is sought: the data would have "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from statespace.models.polynomials import partial_autocorrelations
+from statespace.models.polynomials import at_lags, partial_autocorrelations
 from statespace.models.restricted import restricted_bijector
 
 
@@ -61,6 +61,14 @@ class Parameter:
         width = tf.constant(1.5 * (high - low), tf.float64)
         return tfp.distributions.Normal(tf.constant((low + high) / 2, tf.float64), width)
 
+    def why_not(self, value) -> str:
+        """What a finite array ``[..., *shape]`` violates of the domain, its ends included.
+
+        Returns:
+          Words that go on from the parameter's name; empty if it may have this value.
+        """
+        return ""
+
     @property
     def labels(self) -> tuple[str, ...]:
         """A name for each element, counting from one."""
@@ -89,6 +97,10 @@ class Scale(Parameter):
 
         return tfp.bijectors.Exp()
 
+    def why_not(self, value):
+        """Scales are not negative."""
+        return "must not be negative" if (value < 0).any() else ""
+
 
 @dataclass(frozen=True)
 class Bounded(Parameter):
@@ -110,6 +122,11 @@ class Bounded(Parameter):
 
         low, high = (tf.constant(x, tf.float64) for x in (self.low, self.high))
         return tfp.bijectors.Sigmoid(low, high)
+
+    def why_not(self, value):
+        """The bounds themselves are allowed."""
+        outside = (value < self.low) | (value > self.high)
+        return f"must lie between {self.low:g} and {self.high:g}" if outside.any() else ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +156,12 @@ class StationaryCoefficients(Parameter):
             return _stationary_bijector()
         return restricted_bijector(tuple((lag - 1,) for lag in self.lags), (self.lags[-1],))
 
+    def why_not(self, value):
+        """Without a stationary distribution there is none to start from."""
+        every = value if self.lags is None else at_lags(value, self.lags)
+        stationary = np.abs(partial_autocorrelations(every).numpy()) < 1
+        return "" if stationary.all() else "must be the coefficients of a stationary process"
+
     @property
     def labels(self):
         """The name with the lag of each element."""
@@ -159,6 +182,10 @@ class InvertibleCoefficients(StationaryCoefficients):
     def bijector(self):
         """From free coordinates to coefficients."""
         return negated(super().bijector)
+
+    def why_not(self, value):
+        """A process with any moving average has a distribution to start from."""
+        return ""
 
 
 def negated(bijector):

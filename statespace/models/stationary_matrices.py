@@ -79,6 +79,12 @@ class StationaryMatrices(CoefficientMatrices):
             return _stationary_matrices_bijector()
         return restricted_bijector(self.places, self.dims)
 
+    def why_not(self, value):
+        """Without a stationary distribution there is none to start from."""
+        transition = block_companion(self.matrices(tf.convert_to_tensor(value, tf.float64)))
+        stationary = np.abs(np.linalg.eigvals(transition.numpy())) < 1
+        return "" if stationary.all() else "must be the coefficients of a stationary process"
+
 
 @dataclass(frozen=True)
 class InvertibleMatrices(StationaryMatrices):
@@ -92,6 +98,10 @@ class InvertibleMatrices(StationaryMatrices):
     def bijector(self):
         """From free coordinates to values."""
         return negated(super().bijector)
+
+    def why_not(self, value):
+        """A process with any moving average has a distribution to start from."""
+        return ""
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """Draws from posteriors, against integration on a grid."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +10,9 @@ import tensorflow_probability as tfp
 import statespace as ss
 from statespace import datasets
 from statespace.forecasting import posterior
+from statespace.forecasting.data import as_batch
 from statespace.forecasting.errors import InputError
+from statespace.forecasting.fit import pose
 from statespace.models import Autoregressive, LocalLevel
 
 NILE = datasets.nile()
@@ -63,6 +67,27 @@ def test_variational_gaussian_against_integration(exact):
     for name, (mean, deviation, _) in exact.items():
         assert result.params[name] == pytest.approx(mean, abs=0.3 * deviation)
         assert result.standard_errors[name] == pytest.approx(deviation, rel=0.25)
+
+
+@pytest.mark.parametrize("share", [pytest.param(0.4, marks=pytest.mark.slow), 0.6])
+def test_interrupted_chains_keep_their_draws(share):
+    """Of 20 parts, 8 are of the warm-up alone; of 12, two have 50 draws of each of four chains."""
+
+    class Bar:
+        def to(self, done):
+            if done == share:
+                raise KeyboardInterrupt
+
+    problem, _ = pose(LocalLevel(), *as_batch(NILE.iloc[:30]))
+    problem = replace(problem, priors={})
+    if share < 0.5:
+        with pytest.raises(KeyboardInterrupt):
+            posterior.sample_posterior(problem, "hmc", 1, 0, Bar())
+        return
+    estimates, draws, chains = posterior.sample_posterior(problem, "hmc", 1, 0, Bar())
+    assert draws["level.scale"].shape == (chains * 100, 1)
+    assert not estimates.converged
+    assert estimates.message == "the draws were interrupted or have not settled"
 
 
 @pytest.mark.parametrize("method", ["hmc", "vi"])

@@ -3,6 +3,7 @@
 import base64
 import html.parser
 import io
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 import statespace as ss
 from statespace import datasets
-from statespace.forecasting import posterior
+from statespace.forecasting import cli_forecast, maximum_likelihood, posterior
 from statespace.forecasting.cli import main
 from statespace.models import ARIMA, LocalLevel, Regression
 
@@ -195,6 +196,36 @@ def test_long_file(shops, shops_file, tmp_path, capsys):
     for shop, own in shops.groupby("shop"):
         forecast = LocalLevel().fit(own["sales"].to_numpy(), verbose=0).forecast(2)
         np.testing.assert_allclose(table["mean"][table["shop"] == shop], forecast.mean, rtol=1e-6)
+
+
+def test_a_reader_that_has_had_enough_does_not_keep_files_from_being_written(
+    nile_file, tmp_path, monkeypatch, capsys
+):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        assert run(nile_file, "--model", "level", "--out", tmp_path / "out.csv") == 0
+        monkeypatch.undo()
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 12
+    assert capsys.readouterr().err == ""
+
+
+def test_interrupted(nile_file, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_forecast, "read_data", interrupted)
+    assert run(nile_file) == 130
+    assert capsys.readouterr().err == "statespace: interrupted\n"
+
+
+def test_series_whose_fit_did_not_finish_are_named(shops_file, monkeypatch, capsys):
+    monkeypatch.setattr(maximum_likelihood, "_SMALL_GRADIENT", 0.0)  # no gradient is smaller
+    assert run(shops_file, "--id", "shop", "--value", "sales", "--model", "level") == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "statespace: warning: The optimiser did not finish for 2 of 2 series: north, south."
+    ]
 
 
 def test_a_series_that_cannot_be_fitted_is_named_and_left_empty(shops, tmp_path, capsys):

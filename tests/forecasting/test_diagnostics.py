@@ -7,6 +7,8 @@ from scipy import stats
 
 from statespace import LinearGaussianSSM, datasets
 from statespace.forecasting import interventions, parts
+from statespace.forecasting.data import as_batch
+from statespace.forecasting.diagnostics import diagnose
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.residual_tests import (
     autocorrelations,
@@ -21,6 +23,7 @@ from statespace.models import (
     Regression,
     Seasonal,
     TrigonometricSeasonal,
+    VectorAutoregressive,
 )
 
 
@@ -319,6 +322,39 @@ def test_several_variables_have_tests_of_their_own(bivariate):
     ]
     assert set(diagnostics.outliers(1.0)["name"]) == {"irregular[1]", "irregular[2]"}
     assert "y, right" in diagnostics.summary()
+
+
+def _autoregressions(count, num_steps, transition):
+    """Vector autoregressions [count, num_steps, m], from a warmed-up start."""
+    size = (count, num_steps + 30, len(transition))
+    y = np.random.default_rng(5).normal(size=size)
+    for t in range(1, size[1]):
+        y[:, t] += y[:, t - 1] @ transition.T
+    return y[:, 30:]
+
+
+def test_parameters_of_several_variables_are_shared_among_their_tests():
+    """Nine coefficients fit nine correlations a lag, three of them of a variable with itself."""
+    model = VectorAutoregressive(1, 3, mean=False)
+    transition = np.diag([0.5, 0.4, 0.3])
+    params = {
+        "autoregression.coefficients": transition[np.newaxis],
+        "autoregression.scale": [1.0, 0.0, 1.0, 0.0, 0.0, 1.0],
+    }
+    values, layout = as_batch(_autoregressions(1, 60, transition)[0], 3)
+    diagnostics = diagnose(
+        model, model.build(params), layout, values, model.parameters, lambda info: None, lags=12
+    )
+    assert diagnostics.ljung_box.degrees_of_freedom.tolist() == [11, 11, 11]
+
+
+@pytest.mark.slow
+def test_ljung_box_of_several_variables_keeps_its_level():
+    transition = np.array([[0.5, 0.2, 0.0], [-0.2, 0.4, 0.1], [0.1, 0.0, 0.3]])
+    y = _autoregressions(100, 150, transition)
+    result = VectorAutoregressive(1, 3, mean=False).fit(y, num_starts=1, verbose=0)
+    rejected = result.diagnostics().ljung_box.p_value < 0.05
+    assert abs(rejected.mean() - 0.05) < 4 * np.sqrt(0.05 * 0.95 / rejected.size)
 
 
 def test_tests_keep_their_level_with_missing_values():

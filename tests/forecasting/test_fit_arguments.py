@@ -9,15 +9,19 @@ import statespace as ss
 from statespace import datasets
 from statespace.forecasting.errors import InputError
 from statespace.models import (
+    ARIMA,
     Autoregressive,
     ConstantVelocity,
     Custom,
+    Cycle,
+    DampedTrend,
     DynamicRegression,
     ExponentialSmoothing,
     LocalLevel,
     LocalLinearTrend,
     MaternProcess,
     Regression,
+    VectorAutoregressive,
 )
 from statespace.models.parameters import Scale
 
@@ -284,6 +288,45 @@ def test_appended_data_give_the_result_on_all_of_them(nile):
         early.append(NILE.to_numpy()[60:])
 
 
+@pytest.mark.parametrize(
+    "index",
+    [
+        pd.date_range("2000-01-31", periods=42, freq="ME"),
+        pd.date_range("2000-01-03", periods=42, freq="B"),
+        pd.period_range("2000-01", periods=42, freq="M"),
+        pd.RangeIndex(10, 10 + 3 * 42, 3),
+    ],
+    ids=lambda index: str(index.dtype),
+)
+def test_one_step_more(index):
+    """A single date has no frequency of its own, and two around a gap a wrong one."""
+    y = pd.Series(NILE.to_numpy()[:42], index)
+    y.iloc[40] = np.nan
+    early = LocalLevel().fit(y.iloc[:39], verbose=0)
+    expected = early.append(y.iloc[39:]).forecast(2).mean
+    one_by_one = early.append(y.iloc[39:40]).append(y.iloc[40:41]).append(y.iloc[41:])
+    pd.testing.assert_series_equal(one_by_one.forecast(2).mean, expected)
+    around_gap = early.extend(y.iloc[39:].dropna())
+    pd.testing.assert_series_equal(around_gap.forecast(2).mean, expected, rtol=1e-10)
+
+
+def test_new_columns_are_told_by_their_names():
+    flow = pd.DataFrame({"low": NILE / 2, "high": NILE * 2})
+    model = LocalLevel()
+    early = model.fit(flow.iloc[:60], verbose=0)
+    swapped = flow[["high", "low"]]
+    expected = early.append(flow.iloc[60:])
+    for other in (early.append(swapped.iloc[60:]), early.apply(swapped)):
+        pd.testing.assert_series_equal(other.log_likelihood, expected.log_likelihood)
+        pd.testing.assert_frame_equal(other.forecast(2).mean, expected.forecast(2).mean)
+    with pytest.raises(InputError, match="The new data lack 'low'; they have 'lower', 'high'"):
+        early.append(flow.iloc[60:].rename(columns={"low": "lower"}))
+    motion = ConstantVelocity(2).fit(flow.iloc[:60], verbose=0)
+    pd.testing.assert_frame_equal(
+        motion.append(swapped.iloc[60:]).impute(), motion.append(flow.iloc[60:]).impute()
+    )
+
+
 def test_extended_data_know_what_came_before():
     model = LocalLinearTrend() + Autoregressive(1)
     y = datasets.air_passengers().to_numpy(np.float64)
@@ -321,6 +364,7 @@ def test_imputed_values_are_the_smoothed_ones(airline):
         ({"fix": {"level": 1.0}}, "no parameter 'level'; it has irregular.scale, level.scale"),
         ({"fix": {"level.scale": -1.0}}, "must not be negative"),
         ({"fix": {"level.scale": [1.0, 2.0]}}, r"level.scale has shape \[2\]"),
+        ({"fix": {"level.scale": "small"}}, "fix: level.scale does not hold numbers"),
         ({"fix": ["level.scale"]}, "fix is a dict"),
         ({"share": "level.scale"}, "share is a sequence of names"),
         ({"share": ["slope.scale"]}, "no parameter 'slope.scale'"),
@@ -333,6 +377,50 @@ def test_imputed_values_are_the_smoothed_ones(airline):
 def test_arguments_that_make_no_sense(arguments, message):
     with pytest.raises(InputError, match=message):
         LocalLevel().fit(NILE, verbose=0, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "fix", "message"),
+    [
+        (DampedTrend(), {"slope.damping": 1.2}, "slope.damping must lie between 0 and 1"),
+        (DampedTrend(), {"slope.damping": 1.0}, "fixed parameters at the end of their range"),
+        (Cycle(), {"cycle.period": 1.0}, "cycle.period must lie between 2.5 and 60"),
+        (Autoregressive(1), {"autoregressive.coefficients": [1.0]}, "of a stationary process"),
+        (Autoregressive(2), {"autoregressive.coefficients": [0.7, 0.4]}, "of a stationary process"),
+        (ARIMA(((1, 4), 0, 0)), {"arima.ar": [0.5, 0.5]}, "of a stationary process"),
+        (
+            VectorAutoregressive(1, 1),
+            {"autoregression.coefficients": [[[-1.0]]]},
+            "of a stationary process",
+        ),
+    ],
+)
+def test_values_fixed_outside_the_domain(model, fix, message):
+    with pytest.raises(InputError, match=message):
+        model.fit(NILE, fix=fix, verbose=0)
+
+
+def test_what_the_data_do_not_tell_is_said():
+    """Where an information is tiny, rounding decides whether there is a standard error or none."""
+    damped = DampedTrend().fit(NILE, verbose=0)  # of a slope that never moves
+    notes = damped.summary().split("Note: ")[1:]
+    assert any("slope.damping" in note for note in notes)
+    # On the edge of stationarity, but sharply so; its noise is the part that vanishes.
+    wave = (LocalLevel() + Autoregressive(2)).fit(NILE, verbose=0)
+    assert "the data say next to nothing of autoregressive.scale: other" in wave.summary()
+    assert "next to nothing" not in LocalLevel().fit(NILE, verbose=0).summary()
+
+
+def test_values_fixed_at_the_ends_of_the_domain():
+    white = LocalLevel().fit(NILE, fix={"level.scale": 0.0}, verbose=0)
+    damped = {"level.scale": 0.0, "slope.scale": 0.0, "slope.damping": 0.0}
+    result = DampedTrend().fit(NILE, fix=damped, verbose=0)
+    assert result.log_likelihood == pytest.approx(white.log_likelihood, abs=1e-9)
+    # What is not invertible has a twin that is, with the same likelihood.
+    outside = {"arima.ma": [-2.0], "arima.scale": 75.0}
+    inside = {"arima.ma": [-0.5], "arima.scale": 150.0}
+    outside, inside = (ARIMA((0, 1, 1)).fit(NILE, fix=x, verbose=0) for x in (outside, inside))
+    assert outside.log_likelihood == pytest.approx(inside.log_likelihood, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,32 @@ def test_append_to_all(fitted):
     assert len(longer.impute()) == len(fitted.impute()) + 6
 
 
+def test_new_rows_that_do_not_follow(fitted):
+    ahead = fitted.forecast(2).mean
+    with pytest.raises(InputError, match=r"In place of c, 2023-02-01 .* there is no row \(row 5"):
+        fitted.append(ahead.iloc[:5])
+    with pytest.raises(InputError, match="The new data lack 'c'; they have 'b', 'a'"):
+        fitted.append(ahead.iloc[:4])
+    with pytest.raises(InputError, match=r"In place of b, 2021-01-01 .* is b, 2021-02-01"):
+        fitted.append(ahead.iloc[1::2])
+    with pytest.raises(InputError, match=r"2019-07-02 .* is not at the steps .* frequency MS"):
+        fitted.append(ahead.assign(ds=ahead["ds"] + pd.Timedelta(days=1)))
+
+
+def test_new_rows_find_their_series(fitted):
+    """One step for each, and in another order, belongs to the series that it names."""
+    more = fitted.forecast(1).mean.assign(y=[100.0, 0.0, np.nan])
+    longer = fitted.append(more)
+    pd.testing.assert_frame_equal(fitted.append(more.iloc[::-1]).impute(), longer.impute())
+    for key, last in (("b", 100.0), ("a", 0.0)):
+        assert rows(longer.impute(), key)["y"].iloc[-1] == last
+    frame = long(SERIES)
+    backwards = long({key: SERIES[key] for key in reversed(SERIES)})
+    pd.testing.assert_series_equal(
+        fitted.apply(backwards).log_likelihood, fitted.apply(frame).log_likelihood
+    )
+
+
 # --- features
 
 
