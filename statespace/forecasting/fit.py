@@ -2,7 +2,7 @@
 
 import functools
 import numbers
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -209,7 +209,7 @@ def _check_arguments(model, method, fix, share, priors, num_starts):
     for argument, given in (("fix", fix), ("priors", priors), ("share", share)):
         if argument != "share" and given is not None and not isinstance(given, Mapping):
             raise InputError(f"{argument} is a dict from names of parameters; given was {given!r}.")
-        if isinstance(given, str):
+        if argument == "share" and (isinstance(given, str) or not isinstance(given, Iterable)):
             raise InputError(f"{argument} is a sequence of names; given was {given!r}.")
         for name in given or ():
             if name not in names:

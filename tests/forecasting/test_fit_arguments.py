@@ -367,6 +367,7 @@ def test_imputed_values_are_the_smoothed_ones(airline):
         ({"fix": {"level.scale": "small"}}, "fix: level.scale does not hold numbers"),
         ({"fix": ["level.scale"]}, "fix is a dict"),
         ({"share": "level.scale"}, "share is a sequence of names"),
+        ({"share": True}, "share is a sequence of names; given was True"),
         ({"share": ["slope.scale"]}, "no parameter 'slope.scale'"),
         ({"share": ["level.scale"], "fix": {"level.scale": 1.0}}, "both fixed and shared"),
         ({"priors": {"level.scale": None}}, "knows no priors"),
