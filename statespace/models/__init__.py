@@ -34,6 +34,7 @@ from statespace.models.zellner_prior import ZellnerG
 
 if TYPE_CHECKING:
     from statespace.networks.deep_state_space import DeepStateSpace
+    from statespace.networks.neural_observation_model import NeuralObservationModel
 
 __all__ = [
     "ARIMA",
@@ -57,6 +58,7 @@ __all__ = [
     "LocalLinearTrend",
     "MaternProcess",
     "Model",
+    "NeuralObservationModel",
     "NormalInverseGamma",
     "PCA",
     "Regression",
@@ -71,6 +73,6 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name != "DeepStateSpace":
+    if name not in ("DeepStateSpace", "NeuralObservationModel"):
         raise AttributeError(f"module 'statespace.models' has no attribute {name!r}")
-    return importlib.import_module("statespace.networks").DeepStateSpace
+    return getattr(importlib.import_module("statespace.networks"), name)
