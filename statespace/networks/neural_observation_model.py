@@ -75,6 +75,9 @@ class NeuralObservationModel(keras.Model):
         pseudo-observations so far; further ahead than there are frames, these change no more than
         that network does of itself.
       evidence_weight: factor of minus the evidence bound in the losses.
+      noise_scale: where the noise scales of the encoder set out.
+      frame_scale: where the standard deviation of Gaussian frames sets out. Far larger than what
+        the frames differ by, it lets training begin with giving the signals up.
       smallest_scale: what no noise scale goes below.
       diffuse_scale: standard deviation of states of whose start the dynamics say nothing.
       fix, initial_values: dicts from names of parameters of the dynamics to values, as of
@@ -120,6 +123,8 @@ class NeuralObservationModel(keras.Model):
         target="signal",
         num_transition_matrices=1,
         evidence_weight=1.0,
+        noise_scale=0.1,
+        frame_scale=0.1,
         smallest_scale=1e-3,
         diffuse_scale=100.0,
         fix=None,
@@ -138,6 +143,8 @@ class NeuralObservationModel(keras.Model):
         for name, value, least in (
             ("evidence_weight", evidence_weight, 0),
             ("smallest_scale", smallest_scale, math.ulp(0)),
+            ("frame_scale", frame_scale, math.ulp(0)),
+            ("noise_scale", noise_scale, math.ulp(0)),
         ):
             if not (isinstance(value, float | int) and least <= value < math.inf):
                 kind = "positive" if least else "not negative"
@@ -145,6 +152,7 @@ class NeuralObservationModel(keras.Model):
         self.encoder, self.decoder, self.dynamics = encoder, decoder, dynamics
         self.likelihood, self.target = likelihood, target
         self.evidence_weight, self.smallest_scale = float(evidence_weight), float(smallest_scale)
+        self.noise_scale, self.frame_scale = float(noise_scale), float(frame_scale)
         self.diffuse_scale, self.fix = diffuse_scale, dict(fix or {})
         self.initial_values = dict(initial_values or {})
         self.num_transition_matrices = positive_int(
@@ -177,8 +185,12 @@ class NeuralObservationModel(keras.Model):
         self.pseudo_observation = keras.layers.Dense(
             self.signal_dim, dtype=self.dtype_policy, name="pseudo_observation"
         )
-        self.noise_scale = keras.layers.Dense(
-            self.signal_dim, "softplus", dtype=self.dtype_policy, name="noise_scale"
+        self.pseudo_observation_noise = keras.layers.Dense(
+            self.signal_dim,
+            "softplus",
+            bias_initializer=keras.initializers.Constant(math.log(math.expm1(noise_scale))),
+            dtype=self.dtype_policy,
+            name="pseudo_observation_noise",
         )
         self._seeds = keras.random.SeedGenerator()
         self._frame_shape: tuple | None = None  # known by build
@@ -204,7 +216,7 @@ class NeuralObservationModel(keras.Model):
                 f"features [batch, units]. keras.layers.Flatten at its end does."
             )
         self.pseudo_observation.build(features)
-        self.noise_scale.build(features)
+        self.pseudo_observation_noise.build(features)
         seen = (batch, steps, self.signal_dim)
         if self.transitions is not None:
             self.transitions.build(seen)
@@ -219,7 +231,10 @@ class NeuralObservationModel(keras.Model):
             )
         if self.likelihood == "gaussian":
             self.log_frame_scale = self.add_weight(
-                shape=(), initializer="zeros", name="log_frame_scale", autocast=False
+                shape=(),
+                initializer=keras.initializers.Constant(math.log(self.frame_scale)),
+                name="log_frame_scale",
+                autocast=False,
             )
 
     def call(self, frames, training=False):
@@ -266,6 +281,8 @@ class NeuralObservationModel(keras.Model):
             "target": self.target,
             "num_transition_matrices": self.num_transition_matrices,
             "evidence_weight": self.evidence_weight,
+            "noise_scale": self.noise_scale,
+            "frame_scale": self.frame_scale,
             "smallest_scale": self.smallest_scale,
             "diffuse_scale": self.diffuse_scale,
         }
@@ -387,7 +404,7 @@ class NeuralObservationModel(keras.Model):
         shape = [*tf.unstack(tf.shape(frames)[:2]), self.signal_dim]
         mean, scale = (
             tf.cast(tf.reshape(head(features), shape), tf.float64)
-            for head in (self.pseudo_observation, self.noise_scale)
+            for head in (self.pseudo_observation, self.pseudo_observation_noise)
         )
         axes = list(range(2, 2 + len(self._frame_shape)))
         seen = tf.logical_not(tf.reduce_all(missing, axis=axes))[..., tf.newaxis]
