@@ -1,5 +1,6 @@
 """State-space models whose noise and start a network emits, trained over a panel of series."""
 
+import copy
 import math
 from typing import Any
 
@@ -22,6 +23,7 @@ from statespace.networks.panel_tensors import (
     prepared,
     shapes_of,
     sizes_of,
+    specs_of,
     to_tensors,
 )
 from statespace.networks.structure import Structure
@@ -145,7 +147,7 @@ class DeepStateSpace(keras.Model):
         )
         self._sizes: Any = None  # of the inputs, known by build
         self._loss_mean = keras.metrics.Mean(name="loss")
-        self._run_ahead = tf.function(self._ahead, autograph=False, reduce_retracing=True)
+        self._run_ahead: Any = None
 
     # What Keras asks for.
 
@@ -155,6 +157,10 @@ class DeepStateSpace(keras.Model):
         self._sizes = self._sizes_of(shapes)
         self._emitter.build(self._sizes.covariates, self._sizes.static)
         self._structure.add_weights(self, self._sizes.features)
+        specs = specs_of(self._sizes, self.base_model.num_observed)
+        self._run_ahead = tf.function(  # traced once, whatever the sizes of panels
+            self._ahead, autograph=False, input_signature=[specs, tf.TensorSpec([], tf.int32)]
+        )
 
     def call(self, inputs, training=False):
         """Mean and standard deviation of each y_t given those before it, ``[B, T, 2 m]``."""
@@ -275,6 +281,7 @@ class DeepStateSpace(keras.Model):
         """The model of a config, without weights."""
         encoder = config["encoder"]
         if not isinstance(encoder, str):
+            encoder = copy.deepcopy(encoder)  # which Keras takes apart
             encoder = keras.saving.deserialize_keras_object(encoder, custom_objects)
         return cls(**{**config, "base_model": read(config["base_model"]), "encoder": encoder})
 
@@ -388,6 +395,9 @@ class DeepStateSpace(keras.Model):
           ``[B, h, m]``, ``[B, h, m, m]``, ``[B, h, n]`` and ``[B, h, n, n]``, given the data
           before; and the models of these steps alone.
         """
+        if not self.built:
+            self.build({name: np.shape(x) for name, x in inputs.items()})
+        check_built(_OP, self._sizes_of(shapes_of(named(_OP, inputs))), self._sizes)
         return self._run_ahead(inputs, tf.constant(horizon))
 
     @property

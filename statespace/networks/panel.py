@@ -78,7 +78,7 @@ def read_panel(op, given: Panel, num_observed, *, horizon=0, future=None):
       InputError: as ``as_batch``; or a part has another shape, is not finite at a step of a series,
         or there is no row for it.
     """
-    values, layout = as_batch(given.y, num_observed)
+    values, layout = as_batch(_with_variables(given.y, num_observed), num_observed)
     count, steps = values.shape[:2]
     y = values
     if isinstance(layout, LongLayout):
@@ -106,7 +106,16 @@ def read_panel(op, given: Panel, num_observed, *, horizon=0, future=None):
     own = np.arange(steps) < lengths[:, np.newaxis]
     y = np.where(own[..., np.newaxis], y, np.nan)
     y = np.pad(y, [(0, 0), (0, horizon), (0, 0)], constant_values=np.nan)
-    return Panel(y, lengths=lengths + horizon, **parts), layout, values
+    lengths = (lengths + horizon).astype(np.int32)
+    return Panel(y, lengths=lengths, **parts), layout, values
+
+
+def _with_variables(y, num_observed):
+    """Arrays ``[B, T]`` as ``[B, T, 1]``: where T is one, the last axis would be taken for m."""
+    if hasattr(y, "iloc"):  # of pandas
+        return y
+    y = as_numbers(y, "y")
+    return y[..., np.newaxis] if y.ndim == 2 and num_observed == 1 else y
 
 
 def _from_long_frame(op, given, layout, steps, horizon, future):

@@ -71,6 +71,20 @@ def sizes_of(op, shapes: Panel, num_observed, num_features, has_categories) -> S
     return columns
 
 
+def specs_of(sizes: Sizes, num_observed) -> dict[str, tf.TensorSpec]:
+    """Of the inputs, by name, with lengths, for any numbers of series and steps."""
+    specs = {
+        "y": tf.TensorSpec([None, None, num_observed], tf.float64),
+        "lengths": tf.TensorSpec([None], tf.int32),
+    }
+    for name, size in sizes._asdict().items():
+        if size and name == "category":
+            specs[name] = tf.TensorSpec([None], tf.int32)
+        elif size:
+            specs[name] = tf.TensorSpec([None] * (len(_AXES[name]) - 1) + [size], tf.float64)
+    return specs
+
+
 def check_built(op, sizes: Sizes, built: Sizes):
     """Raises ValueError where inputs have other columns than those that made the weights."""
     for name, size in sizes._asdict().items():
