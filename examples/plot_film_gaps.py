@@ -25,15 +25,12 @@ SIZE, STEPS, GAP, AHEAD = 16, 40, 8, 8
 
 def simulate(num_films, num_steps, rng):
     """Films, [B, T, 256]."""
-    t = np.arange(num_steps) * 0.35
-    across, down = rng.uniform(0.3, 1, (2, num_films, 1)) * np.sin(
-        t + rng.uniform(0, 2 * np.pi, (2, num_films, 1))
-    )
+    phase = rng.uniform(0, 2 * np.pi, (num_films, 1)) + 0.35 * np.arange(num_steps)
+    angle = rng.uniform(0.3, 1.2, (num_films, 1)) * np.sin(phase)
     grid = np.linspace(-1.3, 1.3, SIZE)
-    films = (
-        np.exp(-((grid - down[..., np.newaxis]) ** 2) / 0.1)[..., :, np.newaxis]
-        * np.exp(-((grid - across[..., np.newaxis]) ** 2) / 0.1)[..., np.newaxis, :]
-    )
+    across = np.exp(-((grid - np.sin(angle)[..., np.newaxis]) ** 2) / 0.1)
+    down = np.exp(-((grid - 1.0 + np.cos(angle)[..., np.newaxis]) ** 2) / 0.1)
+    films = down[..., :, np.newaxis] * across[..., np.newaxis, :]
     films += 0.05 * rng.normal(size=films.shape)
     return films.reshape(num_films, num_steps, -1).astype("float32")
 
@@ -63,11 +60,11 @@ model = ss.models.NeuralObservationModel(
     encoder=keras.Sequential(
         [keras.layers.Dense(64, "relu"), keras.layers.Dense(32, "relu")]
     ),
-    dynamics=4,
+    dynamics=3,
     decoder=keras.Sequential(
         [keras.layers.Dense(32, "relu"), keras.layers.Dense(64, "relu"), keras.layers.Dense(256)]
     ),
-    signal_dim=2,
+    signal_dim=1,
 )
 EPOCHS = 80
 schedule = keras.optimizers.schedules.CosineDecay(0.005, 8 * EPOCHS)

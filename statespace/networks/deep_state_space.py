@@ -233,7 +233,10 @@ class DeepStateSpace(keras.Model):
         """One step of the optimiser; see ``keras.Model``."""
         with tf.GradientTape() as tape:
             loss, count = self._loss(data, training=True)
-            total = self.optimizer.scale_loss(loss + sum(self.losses))
+            # Gradients are added up over the replicas of a strategy, of which each has its series.
+            share = tf.cast(count / _over_replicas(count), loss.dtype)
+            others = sum(self.losses) / tf.distribute.get_strategy().num_replicas_in_sync
+            total = self.optimizer.scale_loss(share * loss + others)
         weights = self.trainable_weights
         gradients = tape.gradient(total, weights)
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
@@ -500,3 +503,11 @@ class DeepStateSpace(keras.Model):
         later = multiplied(later, scale)
         observed = observed_moments(later, means, covariances)
         return result.info, *observed, means, covariances, later
+
+
+def _over_replicas(count):
+    """The sum over the replicas of a ``tf.distribute`` strategy, at least one."""
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        count = context.all_reduce(tf.distribute.ReduceOp.SUM, count)
+    return tf.maximum(count, 1)
