@@ -23,7 +23,10 @@ def strategy_of(kind, index="0", *ports):
         os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
         return tf.distribute.MultiWorkerMirroredStrategy()
     if kind == "mirrored":
-        cpu, half = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+        cpu, half = (
+            tf.config.list_physical_devices("CPU")[0],
+            tf.config.LogicalDeviceConfiguration(),
+        )
         tf.config.set_logical_device_configuration(cpu, [half, half])
         return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     return tf.distribute.get_strategy()

@@ -111,7 +111,9 @@ def test_bound_is_the_likelihood_where_encoder_and_decoder_are_linear():
     copies = np.repeat(y, 4000, axis=0)  # each with draws of its own
     model.build(copies.shape)
     model.pseudo_observation.set_weights([np.eye(2), np.zeros(2)])
-    model.pseudo_observation_noise.set_weights([np.zeros((2, 2)), np.full(2, -1e3)])  # softplus of it is zero
+    model.pseudo_observation_noise.set_weights(
+        [np.zeros((2, 2)), np.full(2, -1e3)]
+    )  # softplus of it is zero
     model.log_frame_scale.assign(np.log(0.5))
     keras.utils.set_random_seed(2)
     model(copies)
