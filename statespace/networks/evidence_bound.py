@@ -22,7 +22,7 @@ class Potentials(NamedTuple):
 
 
 def divergence(potentials: Potentials, signal_mean, signal_covariance, log_likelihood) -> tf.Tensor:
-    """Kullback-Leibler divergence of the posterior under Gaussian potentials from the prior, ``[B]``.
+    """Kullback-Leibler divergence ``[B]`` of the posterior under such potentials from the prior.
 
         q(x) = p(x) prod_t psi_t(s_t) / Z,    psi_t(s) = N(w_t; s, R_t)
         KL(q || p) = sum_t E_q log psi_t(s_t) - log Z
@@ -38,9 +38,9 @@ def divergence(potentials: Potentials, signal_mean, signal_covariance, log_likel
       log_likelihood: log Z, ``[B]``.
 
     References:
-      Johnson, M. J., Duvenaud, D. K., Wiltschko, A., Adams, R. P. and Datta, S. R. (2016). Composing
-      graphical models with neural networks for structured representations and fast inference.
-      Advances in Neural Information Processing Systems 29.
+      Johnson, M. J., Duvenaud, D. K., Wiltschko, A., Adams, R. P. and Datta, S. R. (2016).
+      Composing graphical models with neural networks for structured representations and fast
+      inference. Advances in Neural Information Processing Systems 29.
     """
     w, scale = potentials.mean, potentials.scale
     error = tf.where(tf.math.is_nan(w), tf.zeros_like(w), w - signal_mean)

@@ -319,9 +319,9 @@ def test_wrong_arguments(options, message):
 def test_wrong_frames():
     with pytest.raises(ValueError, match=r"Of series of numbers a frame is \[1\]"):
         made()(np.zeros((2, 3)))
+    model = made()
+    model(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match=r"it must be \[batch, time, 4\]"):
-        model = made()
-        model(np.zeros((2, 3, 4)))
         model.smoothed(np.zeros((2, 3, 5)))
     with pytest.raises(ValueError, match="horizon"):
         model.smoothed(np.zeros((2, 3, 4)), -1)
