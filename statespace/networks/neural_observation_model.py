@@ -1,7 +1,7 @@
 """A Kalman smoother between an encoder and a decoder."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -149,7 +149,9 @@ class NeuralObservationModel(keras.Model):
             if not (isinstance(value, float | int) and least <= value < math.inf):
                 kind = "positive" if least else "not negative"
                 raise ValueError(f"{_OP}: {name} is {value!r}; it must be finite and {kind}.")
-        self.encoder, self.decoder, self.dynamics = encoder, decoder, dynamics
+        self.encoder: Any = encoder
+        self.decoder: Any = decoder
+        self.dynamics = dynamics
         self.likelihood, self.target = likelihood, target
         self.evidence_weight, self.smallest_scale = float(evidence_weight), float(smallest_scale)
         self.noise_scale, self.frame_scale = float(noise_scale), float(frame_scale)
@@ -193,7 +195,7 @@ class NeuralObservationModel(keras.Model):
             name="pseudo_observation_noise",
         )
         self._seeds = keras.random.SeedGenerator()
-        self._frame_shape: tuple | None = None  # known by build
+        self._frame_shape: Any = None  # a tuple, known by build
         self._run_smoothed = tf.function(self._smoothed, autograph=False, reduce_retracing=True)
         self._run_decoded = tf.function(self._decoded, autograph=False, reduce_retracing=True)
 

@@ -332,3 +332,15 @@ def test_wrong_frames():
     images = ss.models.NeuralObservationModel(keras.layers.Conv2D(2, 3), 3, signal_dim=2)
     with pytest.raises(ValueError, match="Flatten at its end"):
         images(np.zeros((2, 3, 8, 8, 1)))
+
+
+@pytest.mark.slow
+@each_case
+def test_xla_gives_the_same(case):
+    x = frames().astype("float32")
+    losses = []
+    for jit_compile in (False, True):
+        model = made(dtype="float32", **CASES[case])
+        model.compile("adam", jit_compile=jit_compile)
+        losses.append(model.fit(x, epochs=2, batch_size=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
