@@ -92,9 +92,9 @@ alone = base.fit(histories, verbose=0).forecast(HORIZON)
 # %%
 # A recurrent network by itself
 # -----------------------------
-# In the manner of DeepAR (Salinas et al., 2020): it reads the last value, that of a year before, and
-# what the other network sees; it says mean and standard deviation of the next value, as a change
-# from the last; and it forecasts by drawing paths, each draw being its next input.
+# In the manner of DeepAR (Salinas et al., 2020): it reads the last value, that of a year before,
+# and what the other network sees; it says mean and standard deviation of the next value, as a
+# change from the last; and it forecasts by drawing paths, each draw being its next input.
 
 
 def read(scaled, static):
@@ -166,8 +166,8 @@ result.round(3)
 # errs, it errs by more. The recurrent network has to learn from data what a trend and a season are,
 # and with no more training than this it lags behind; a larger one, tuned, would do better.
 #
-# Forecasts of branches where the first two differ most (on the left the deep model is better, in the
-# middle the other), and of two where they do not:
+# Forecasts of branches where the first two differ most (on the left the deep model is better, in
+# the middle the other), and of two where they do not:
 
 difference = scores["structural, one by one"] - scores["deep state-space model"]
 middle = len(new) // 2
