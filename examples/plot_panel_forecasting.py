@@ -92,9 +92,9 @@ alone = base.fit(histories, verbose=0).forecast(HORIZON)
 # %%
 # A recurrent network by itself
 # -----------------------------
-# In the manner of DeepAR (Salinas et al., 2020): it reads the last value, that of a year before, and
-# what the other network sees; it says mean and standard deviation of the next value, as a change
-# from the last; and it forecasts by drawing paths, each draw being its next input.
+# In the manner of DeepAR (Salinas et al., 2020): it reads the last value, that of a year before,
+# and what the other network sees; it says mean and standard deviation of the next value, as a
+# change from the last; and it forecasts by drawing paths, each draw being its next input.
 
 
 def read(scaled, static):
@@ -166,8 +166,8 @@ result.round(3)
 # errs, it errs by more. The recurrent network has to learn from data what a trend and a season are,
 # and with no more training than this it lags behind; a larger one, tuned, would do better.
 #
-# Forecasts of branches where the first two differ most (on the left the deep model is better, in the
-# middle the other), and of two where they do not:
+# Forecasts by the deep model, and the intervals of the other, of branches where the two differ most
+# (on the left the deep model is better, in the middle the other), and of two where they do not:
 
 difference = scores["structural, one by one"] - scores["deep state-space model"]
 middle = len(new) // 2
@@ -196,7 +196,8 @@ fig.supylabel("Thousands of people", fontsize="medium")
 # ---------------------
 # Scales of the noise through the last year of the history, in percent of the size of a branch: the
 # median of the third of the branches that changed least from month to month, and of the third that
-# changed most.
+# changed most. The levels of the latter move three times as much, and all of their noise is largest
+# in December.
 
 inputs = seen(past)
 inputs["covariates"] = inputs["covariates"][:, :HISTORY]
@@ -208,6 +209,8 @@ for name, ax in zip(names, axes, strict=True):
     for label, third in (("Calm branches", thirds[0]), ("Restless branches", thirds[-1])):
         percent = 100 * np.median(emitted[name].numpy()[third, -12:], axis=0)
         ax.semilogy(percent, label=label)
+    ax.set_yticks([0.03, 0.1, 0.3], ["0.03", "0.1", "0.3"])
+    ax.minorticks_off()
     ax.set_xticks(range(12), histories.index[-12:].strftime("%b").str[0], fontsize="small")
     ax.set_title(name, loc="left", fontsize="medium")
     ax.spines[["top", "right"]].set_visible(False)

@@ -97,6 +97,20 @@ def test_saved_models_give_the_same_bits_in_a_fresh_process(tmp_path):
             np.testing.assert_array_equal(got[key], values, err_msg=f"{name}, {key}")
 
 
+def test_exported_models_give_the_same_bits(tmp_path):
+    inputs = {name: x.astype(np.float32) for name, x in arrays().items()}
+    model = ss.models.DeepStateSpace(BASE, "convolution")
+    model(inputs)
+    signature = {
+        "y": keras.InputSpec(shape=(None, None), dtype="float32"),
+        "covariates": keras.InputSpec(shape=(None, None, 2), dtype="float32"),
+    }
+    model.export(tmp_path / "exported", input_signature=[signature], verbose=False)
+    exported = tf.saved_model.load(tmp_path / "exported")
+    short = {name: x[:2, :7] for name, x in inputs.items()}
+    np.testing.assert_array_equal(exported.serve(short), model.predict(short, verbose=0))
+
+
 def test_configs_give_models_back():
     options = {
         "num_categories": 3,
