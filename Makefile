@@ -25,8 +25,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-slow test-native fuzz bench bench-quick bench-forecasting bench-linalg bench-linalg-quick bench-paper bench-gp \
-  docs lint wheel clean
+.PHONY: demo test test-slow test-native fuzz bench bench-quick bench-forecasting bench-training \
+  bench-linalg bench-linalg-quick bench-paper bench-gp docs lint wheel clean
 .NOTPARALLEL:
 
 demo: $(VENV)/with-forecast $(VENV)/bridge
@@ -58,6 +58,10 @@ bench-quick: $(BENCH)/installed
 
 bench-forecasting: $(BENCH)/with-forecasters
 	$(BENCH)/bin/python benchmarks/forecasting.py
+
+bench-training: $(BENCH)/installed
+	$(BENCH)/bin/python benchmarks/training.py
+	$(BENCH)/bin/python benchmarks/training.py --memory
 
 bench-linalg: $(BENCH)/with-torch $(MXNET)/installed
 	$(BENCH)/bin/python benchmarks/linalg.py

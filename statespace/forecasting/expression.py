@@ -24,8 +24,8 @@ _SHORT = {
     "acceleration": "ConstantAcceleration",
     "irregular": "Irregular",
 }
-# They cannot be written in full: what they are made of is a function, or a sum.
-_UNWRITTEN = ("Component", "Custom", "Model", "StructuralModel")
+# They cannot be written in full: what they are made of is a function, a network, or a sum.
+_UNWRITTEN = ("Component", "Custom", "DeepStateSpace", "Model", "StructuralModel")
 _ADVICE = 'Terms are joined by "+", as in "trend + seasonal(12)".'
 
 

@@ -126,10 +126,12 @@ def long_features(features, layout, num_steps, names=None) -> np.ndarray:
     own = layout.own_steps(num_steps)
     missing = np.isnan(batch[own]).any(axis=-1)
     if missing.any():
-        series, date = layout.index[np.argmax(missing)]
+        place = np.argmax(missing)
+        series, date = layout.index[place]
+        name = names[np.argmax(np.isnan(batch[own][place]))]
         raise InputError(
-            f"{series}, {date}: a feature has no value; {missing.sum()} of {len(missing)} steps "
-            f"are without. Features must be known at every step, also where y is missing."
+            f"{series}, {date}: {name!r} has no value; {missing.sum()} of {len(missing)} steps "
+            f"lack a feature. Features must be known at every step, also where y is missing."
         )
     start = np.take_along_axis(batch, (num_steps - layout.lengths)[:, np.newaxis, np.newaxis], 1)
     return np.where(own[..., np.newaxis], batch, start)

@@ -28,12 +28,22 @@ def in_parts(function, ssm, values):
     size = sum(
         x.shape[-1] for x in (ssm.transition_matrix, ssm.transition_scale, ssm.observation_scale)
     )
-    at_once = max(1, NUMBERS_AT_ONCE // (_MOMENTS * values.shape[1] * size**2))
+    at_once = series_at_once(values.shape[1], size)
     parts = []
     for first in range(0, len(values), at_once):
         part = slice(first, first + at_once)
         parts.append(function(models_of(ssm, part), values[part]))
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+
+def series_at_once(num_steps, size) -> int:
+    """Of how many series the moments of all steps may exist at once, one at least.
+
+    Args:
+      num_steps: T.
+      size: rows of the matrices that hold them.
+    """
+    return max(1, NUMBERS_AT_ONCE // (_MOMENTS * num_steps * size**2))
 
 
 def models_of(ssm, part):

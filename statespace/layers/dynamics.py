@@ -45,18 +45,19 @@ class Dynamics:
                     )
         with tf.init_scope():
             for parameter in model.parameters:
-                self._value(parameter)  # checks what is given
+                self.start_value(parameter)  # checks what is given
 
-    def add_weights(self, layer, shapes):
+    def add_weights(self, layer, shapes, without=()):
         """Creates the weights that the inputs leave to learn.
 
         Args:
           layer: the keras layer that is to own them.
           shapes: a KalmanInputs of shapes.
+          without: names of fields of LinearGaussianSSM that the layer replaces.
         """
         with tf.init_scope():  # values are looked at, also where Keras builds inside a graph
-            values = {p.name: self._value(p) for p in self.model.parameters}
-            learned = self._learned(values, shapes)
+            values = {p.name: self.start_value(p) for p in self.model.parameters}
+            learned = self._learned(values, shapes, without)
         if isinstance(self.model, LinearDynamics) and not learned["transition_scale"]:
             if "transition_scale" not in self.fix:
                 values["transition_scale"] = np.ones_like(values["transition_scale"])
@@ -64,7 +65,7 @@ class Dynamics:
         if shapes.controls is not None:
             size = len(self.model.state_names), shapes.controls[-1]
             parameters.append(Parameter(_CONTROLS, size))
-            values[_CONTROLS] = self._value(parameters[-1])
+            values[_CONTROLS] = self.start_value(parameters[-1])
             learned[_CONTROLS] = _CONTROLS not in self.fix
             self.num_controls = shapes.controls[-1]
         for parameter in parameters:
@@ -81,6 +82,21 @@ class Dynamics:
         }
         constants = {name: tf.constant(x, tf.float64) for name, x in self.constants.items()}
         return constants | learned
+
+    def start_value(self, parameter) -> np.ndarray:
+        """A parameter's fixed or initial value."""
+        name = parameter.name
+        for argument in ("fix", "initial_values"):
+            values = getattr(self, argument)
+            if name in values:
+                return self._checked(argument, parameter, values[name])
+        start = self.model.start_values() if isinstance(self.model, LinearDynamics) else {}
+        if name in start:
+            return start[name]
+        if name == _CONTROLS:
+            return np.zeros(parameter.shape)  # no effect, until one is learned
+        middle = tf.fill(parameter.shape, tf.constant(sum(parameter.start) / 2, tf.float64))
+        return parameter.bijector.forward(middle).numpy()
 
     def state_space_model(self, inputs, diffuse_scale) -> LinearGaussianSSM:
         """The model of given inputs, float64.
@@ -108,7 +124,7 @@ class Dynamics:
             offset = tf.tensordot(inputs.controls, control_matrix, [[-1], [-1]])
         return with_emitted(ssm, transition_offset=offset, **scales)
 
-    def _learned(self, values, shapes) -> dict[str, bool]:
+    def _learned(self, values, shapes, without) -> dict[str, bool]:
         """Whether each parameter of the model is neither fixed nor made idle by what is emitted."""
         known = {}
         if shapes.features is not None:
@@ -117,7 +133,7 @@ class Dynamics:
             known["times"] = tf.zeros([1], tf.float64)
         self.num_disturbances = self.model.build(values, **known).transition_scale.shape[-1]
         emitted = shapes.observation_noise_scale is not None
-        without = ("observation_scale",) if emitted else ()
+        without = (*without, *(("observation_scale",) if emitted else ()))
         learned = has_influence(self.model, without=without, **known)
         if shapes.transition_noise_scale is not None and isinstance(self.model, LinearDynamics):
             learned["transition_scale"] = False  # the states' own is the identity then
@@ -136,21 +152,6 @@ class Dynamics:
         self.weights[name] = layer.add_weight(
             shape=parameter.shape, initializer=initializer, name=name, autocast=False
         )
-
-    def _value(self, parameter) -> np.ndarray:
-        """A parameter's fixed or initial value."""
-        name = parameter.name
-        for argument in ("fix", "initial_values"):
-            values = getattr(self, argument)
-            if name in values:
-                return self._checked(argument, parameter, values[name])
-        start = self.model.start_values() if isinstance(self.model, LinearDynamics) else {}
-        if name in start:
-            return start[name]
-        if name == _CONTROLS:
-            return np.zeros(parameter.shape)  # no effect, until one is learned
-        middle = tf.fill(parameter.shape, tf.constant(sum(parameter.start) / 2, tf.float64))
-        return parameter.bijector.forward(middle).numpy()
 
     def _checked(self, argument, parameter, value) -> np.ndarray:
         value = np.asarray(value, np.float64)

@@ -263,10 +263,7 @@ class KalmanLayer(keras.layers.Layer):
         if not self.return_sequences:
             mean, covariance = (_last(x, mask) for x in (mean, covariance))
         if self.join_standard_deviation:
-            variance = tf.linalg.diag_part(covariance)
-            positive = variance > 0
-            deviation = tf.sqrt(tf.where(positive, variance, tf.ones_like(variance)))
-            mean = tf.concat([mean, tf.where(positive, deviation, 0.0 * variance)], axis=-1)
+            mean = joined(mean, covariance)
         parts = [mean]
         if self.return_covariance:
             parts.append(covariance)
@@ -291,9 +288,23 @@ def _last(x, mask):
     return tf.gather(x, steps - 1 - back, axis=1, batch_dims=1)
 
 
+def joined(mean, covariance) -> tf.Tensor:
+    """Means ``[..., d]`` and their standard deviations on one axis, ``[..., 2 d]``."""
+    variance = tf.linalg.diag_part(covariance)
+    positive = variance > 0
+    deviation = tf.sqrt(tf.where(positive, variance, tf.ones_like(variance)))
+    return tf.concat([mean, tf.where(positive, deviation, 0.0 * variance)], axis=-1)
+
+
+def signal_moments(ssm, mean, covariance):
+    """Mean ``[B, T, m]`` and covariance of H x_t + d at given moments of the states."""
+    h = ssm.observation_matrix
+    moved = broadcast_matmul(h, broadcast_matmul(covariance, h, transpose_b=True))
+    return tf.linalg.matvec(h, mean) + ssm.observation_offset, moved
+
+
 def observed_moments(ssm, mean, covariance):
     """Mean ``[B, T, m]`` and covariance of an observation, noise included, at given states'."""
-    h, c = ssm.observation_matrix, ssm.observation_scale
-    around = broadcast_matmul(c, c, transpose_b=True)
-    moved = broadcast_matmul(h, broadcast_matmul(covariance, h, transpose_b=True))
-    return tf.linalg.matvec(h, mean) + ssm.observation_offset, moved + around
+    mean, covariance = signal_moments(ssm, mean, covariance)
+    c = ssm.observation_scale
+    return mean, covariance + broadcast_matmul(c, c, transpose_b=True)

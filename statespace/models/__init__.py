@@ -4,8 +4,11 @@
     result = model.fit(series)
 
 Every sum includes observation noise, unless a component explains it, so a single component is
-already a model.
+already a model. Its models of Keras load, and Keras with them, on first use.
 """
+
+import importlib
+from typing import TYPE_CHECKING
 
 from statespace.models.arima import ARIMA
 from statespace.models.autoregressive import Autoregressive
@@ -29,6 +32,10 @@ from statespace.models.trend import DampedTrend, LocalLevel, LocalLinearTrend, S
 from statespace.models.vector_autoregressive import VectorAutoregressive
 from statespace.models.zellner_prior import ZellnerG
 
+if TYPE_CHECKING:
+    from statespace.networks.deep_state_space import DeepStateSpace
+    from statespace.networks.neural_observation_model import NeuralObservationModel
+
 __all__ = [
     "ARIMA",
     "Autoregressive",
@@ -39,6 +46,7 @@ __all__ = [
     "Custom",
     "Cycle",
     "DampedTrend",
+    "DeepStateSpace",
     "DynamicFactor",
     "DynamicRegression",
     "EvidencePrior",
@@ -50,6 +58,7 @@ __all__ = [
     "LocalLinearTrend",
     "MaternProcess",
     "Model",
+    "NeuralObservationModel",
     "NormalInverseGamma",
     "PCA",
     "Regression",
@@ -61,3 +70,9 @@ __all__ = [
     "VectorAutoregressive",
     "ZellnerG",
 ]
+
+
+def __getattr__(name):
+    if name not in ("DeepStateSpace", "NeuralObservationModel"):
+        raise AttributeError(f"module 'statespace.models' has no attribute {name!r}")
+    return getattr(importlib.import_module("statespace.networks"), name)

@@ -18,6 +18,7 @@ def assert_none_is_missing(layer, losses):
         gradients = tape.gradient(value, [w.value for w in layer.trainable_weights])
         for weight, gradient in zip(layer.trainable_weights, gradients, strict=True):
             assert gradient is not None, f"{layer.name}, {name}: {weight.name}"
+            gradient = tf.convert_to_tensor(gradient)  # of an embedding, slices
             assert np.all(np.isfinite(gradient)), f"{layer.name}, {name}: {weight.name}"
 
 
@@ -87,3 +88,28 @@ def test_a_network_around_the_layers():
     model = keras.Model(y, keras.layers.Dense(1)(filtered))
     data = np.random.default_rng(1).normal(size=(4, 6, 2)).astype("float32")
     assert_none_is_missing(model, {"output": lambda: tf.reduce_sum(model(data) ** 2)})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("encoder", ["lstm", "gru", "convolution"])
+def test_deep_state_space(encoder, dtype):
+    """By the likelihood, and by losses on predictions."""
+    base = ss.models.DampedTrend() + ss.models.Cycle() + ss.models.DynamicRegression(2)
+    model = ss.models.DeepStateSpace(base, encoder, num_categories=3, dtype=dtype)
+    rng = np.random.default_rng(2)
+    inputs = {
+        "y": rng.normal(size=(3, 7)),
+        "covariates": rng.normal(size=(3, 7, 2)),
+        "static": rng.normal(size=(3, 2)),
+        "category": np.array([0, 2, 1]),
+        "features": rng.normal(size=(3, 7, 2)),
+        "lengths": np.array([7, 4, 6]),
+    }
+    model(inputs)
+    names = {w.name for w in model.trainable_weights}
+    assert {"slope.damping", "cycle.period", "cycle.damping", "embeddings"} <= names
+    losses = {
+        "likelihood": lambda: tf.reduce_sum(model.log_likelihood(inputs)),
+        "predictions": lambda: tf.reduce_sum(model(inputs) ** 2),
+    }
+    assert_none_is_missing(model, losses)
