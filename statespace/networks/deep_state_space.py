@@ -38,7 +38,7 @@ class DeepStateSpace(keras.Model):
 
         h_t        = encoder(covariates_0, ..., covariates_t; static)
         scales_t   = smallest + softplus(A h_t + a)
-        x_0        ~ N(B h_0 + b, diag(smallest + softplus(D h_0 + d))^2)
+        x_0        ~ N(B [h_0; static] + b, diag(smallest + softplus(D [h_0; static] + d))^2)
         y_t / s    = H x_t + C(scales_t) r_t
         x_{t+1}    = F x_t + G(scales_t) q_t
 
