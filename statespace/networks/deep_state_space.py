@@ -431,9 +431,8 @@ class DeepStateSpace(keras.Model):
 
     def _readable(self, data):
         """Arrays and frames as a dict of arrays, checked; datasets as they are."""
-        if data is None or isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-            return data
-        return self.panel(data)
+        is_array = isinstance(data, dict | tuple | list) or hasattr(data, "shape")
+        return self.panel(data) if is_array else data
 
     def _sizes_of(self, shapes):
         model = self.base_model
