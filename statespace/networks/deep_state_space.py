@@ -38,7 +38,7 @@ class DeepStateSpace(keras.Model):
 
         h_t        = encoder(covariates_0, ..., covariates_t; static)
         scales_t   = smallest + softplus(A h_t + a)
-        x_0        ~ N(B h_0 + b, diag(smallest + softplus(D h_0 + d))^2)
+        x_0        ~ N(B [h_0; static] + b, diag(smallest + softplus(D [h_0; static] + d))^2)
         y_t / s    = H x_t + C(scales_t) r_t
         x_{t+1}    = F x_t + G(scales_t) q_t
 
@@ -434,9 +434,8 @@ class DeepStateSpace(keras.Model):
 
     def _readable(self, data):
         """Arrays and frames as a dict of arrays, checked; datasets as they are."""
-        if data is None or isinstance(data, tf.data.Dataset | keras.utils.PyDataset):
-            return data
-        return self.panel(data)
+        is_array = isinstance(data, dict | tuple | list) or hasattr(data, "shape")
+        return self.panel(data) if is_array else data
 
     def _sizes_of(self, shapes):
         model = self.base_model

@@ -70,23 +70,22 @@ def read_panel(op, given: Panel, num_observed, *, horizon=0, future=None):
       future: of a long frame, another that has them.
 
     Returns:
-      A Panel of arrays over T + horizon steps, and lengths with that of each series' horizon; the
-      layout of the data; and the values [N, T, m] as that takes them, with padding before the
-      start of shorter series of a long frame.
+      A Panel of arrays over T + horizon steps, with lengths that count the horizon as well; the
+      layout of the data; and the values [N, T, m] as that takes them, with all series ending at the
+      last step and padding before the start of shorter ones.
 
     Raises:
       InputError: as ``as_batch``; or a part has another shape, is not finite at a step of a series,
         or there is no row for it.
     """
-    values, layout = as_batch(_with_variables(given.y, num_observed), num_observed)
-    count, steps = values.shape[:2]
-    y = values
+    y, layout = as_batch(_with_variables(given.y, num_observed), num_observed)
+    count, steps = y.shape[:2]
     if isinstance(layout, LongLayout):
         if given.lengths is not None:
             raise InputError(f"{op}: lengths are given; a long frame tells them by itself.")
         parts = _from_long_frame(op, given, layout, steps, horizon, future)
         lengths = layout.lengths
-        y = moved_behind(values, steps - lengths)
+        y = moved_behind(y, steps - lengths)
     else:
         if future is not None:
             raise InputError(
@@ -105,6 +104,7 @@ def read_panel(op, given: Panel, num_observed, *, horizon=0, future=None):
         parts["category"] = _whole(op, "category", parts["category"], count)
     own = np.arange(steps) < lengths[:, np.newaxis]
     y = np.where(own[..., np.newaxis], y, np.nan)
+    values = moved_behind(y, lengths)
     y = np.pad(y, [(0, 0), (0, horizon), (0, 0)], constant_values=np.nan)
     lengths = (lengths + horizon).astype(np.int32)
     return Panel(y, lengths=lengths, **parts), layout, values
@@ -124,17 +124,17 @@ def _from_long_frame(op, given, layout, steps, horizon, future):
 
     from statespace.forecasting.long_frame import long_features
 
-    parts = {"category": None}
-    frame, whole = layout.frame, layout
-    if horizon:
-        whole = layout.joined(layout.future(steps, horizon))
-        frame = frame if future is None else pd.concat([frame, future], ignore_index=True)
+    frames = [layout.frame] if future is None else [layout.frame, future]
+    whole = layout.joined(layout.future(steps, horizon)) if horizon else layout
+    parts = {}
     for name in ("covariates", "features"):
         columns = _columns(op, name, getattr(given, name))
         parts[name] = None
         if columns is not None:
-            _check_there(op, name, columns, layout.frame if future is None else future)
-            table = frame[["unique_id", "ds", *columns]]
+            for frame in frames:
+                _check_there(op, name, columns, frame)
+            own = [frame[["unique_id", "ds", *columns]] for frame in frames]
+            table = pd.concat(own, ignore_index=True)
             known = long_features(table, whole, steps + horizon, columns)
             parts[name] = moved_behind(known, steps - layout.lengths)
     for name in ("static", "category"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from statespace.forecasting.errors import speak_of_skipped
+from statespace.forecasting.errors import InputError, speak_of_skipped
 from statespace.forecasting.forecast import Forecast
 from statespace.forecasting.moments import not_negative
 from statespace.forecasting.parts import series_at_once
@@ -96,4 +96,5 @@ def _speak(layout, unknown, info):
         else ""
         for nothing, status in zip(unknown, info, strict=True)
     ]
-    speak_of_skipped(layout.labels(), reasons)
+    error = InputError if unknown.any() else FloatingPointError
+    speak_of_skipped(layout.labels(), reasons, error)

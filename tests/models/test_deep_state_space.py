@@ -123,6 +123,8 @@ def test_ragged_series_are_as_if_alone(encoder):
     for series, length in enumerate(lengths):
         padded["covariates"][series, length + HORIZON :] = np.nan
     forecast = model.forecast(padded, HORIZON)
+    np.testing.assert_array_equal(forecast.result.values[1, -9:, 0], inputs["y"][1, :9])
+    assert np.isnan(forecast.result.values[1, :-9]).all()
     total = model.log_likelihood({**padded, "covariates": inputs["covariates"][:, :STEPS]})
     for series, length in enumerate(lengths):
         one = slice(series, series + 1)

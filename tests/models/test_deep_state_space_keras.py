@@ -313,6 +313,17 @@ def test_what_datasets_hold_is_checked_as_well(model):
         categories.log_likelihood({"y": Y, "category": [0, 1, 2, 0]})
 
 
+def test_weights_that_have_diverged_are_said_to():
+    model = ss.models.DeepStateSpace(BASE, "convolution")
+    model.log_likelihood(Y)
+    model.trainable_weights[-1].assign(model.trainable_weights[-1] * np.nan)
+    model.compile()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="log_likelihood: batch index"):
+        model.fit(Y, verbose=0)
+    with pytest.raises(FloatingPointError, match=r"y\[0\]: the filter broke down at step 0"):
+        model.forecast(Y, 2)
+
+
 def test_a_target_beside_the_inputs_is_refused(model):
     with pytest.raises(ValueError, match="fit takes the series as part of x, and no y"):
         model.fit(X, Y)
