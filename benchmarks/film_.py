@@ -6,7 +6,7 @@ FILMS, FRAMES, PIXELS, STATES, SIGNALS = 30, 60, 256, 6, 2
 
 
 def measured(budget):
-    """Number of states, and seconds of a training step by the form of its smoother.
+    """Numbers of states and steps, and seconds of a training step by the form of its smoother.
 
     Sizes are those of the gallery's pendulum; the loss is the log score of known signals.
     """
@@ -30,26 +30,18 @@ def measured(budget):
     if abs(got - expected).max() > 1e-5 * abs(expected).max():
         raise SystemExit(f"TFP's moments differ by {abs(got - expected).max()}.")
     cases = {
-        name: timing_step(models[name], (films, signals), jit) for name, (_, jit) in forms.items()
+        name: _step_of(models[name], (films, signals), jit) for name, (_, jit) in forms.items()
     }
-    return STATES, {name: x.minimum for name, x in timing.measure(cases, budget).items()}
+    times = {name: x.minimum for name, x in timing.measure(cases, budget).items()}
+    return f"{STATES}, {FRAMES}", times
 
 
-def timing_step(model, batch, jit_compile):
-    """A call that makes one training step, traced before."""
-    import tensorflow as tf
-
+def _step_of(model, batch, jit_compile):
+    """A call that makes one training step."""
     import statespace as ss
 
     model.compile("adam", ss.layers.GaussianLogScore(), jit_compile=jit_compile)
-    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    model.make_train_function()
-
-    def step():
-        model.train_function(batches)["loss"].numpy()
-
-    step()
-    return step
+    return timing.training_step(model, batch)
 
 
 def _network(moments=None):

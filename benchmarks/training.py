@@ -2,8 +2,9 @@
 
 Prints training steps per second of ``DeepStateSpace``, and of the same network, optimiser and data
 with TFP's ``tfd.LinearGaussianStateSpaceModel`` as its likelihood, each in a graph and under XLA;
-and what share of a step the model's matrices, the filter and its gradient take. One process, taking
-turns, after comparing the likelihoods.
+likewise of a ``NeuralObservationModel`` over films, with TFP's smoother; and what share of a step
+the model's matrices, the filter or smoother and their gradients take. One process, taking turns,
+after comparing likelihoods or moments.
 
     python benchmarks/training.py
     python benchmarks/training.py --memory  # the peak of a step's memory instead, of long seasons
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 
+import film_
 import timing
 
 BATCH = 32
@@ -48,26 +50,32 @@ def main(arguments=None) -> int:
     print(f"machine: {timing.describe_machine()}", flush=True)
     if options.memory:
         return print_memory(LONG_SEASONS[:1] if options.quick else LONG_SEASONS)
+    budget = 1.0 if options.quick else options.budget
     print(f"\nSteps per second on batches of {BATCH} series.\n")
     print("| panel, encoder | states, steps | graph | filter's | XLA | TFP graph | TFP XLA | × |")
     print("|---|---|---|---|---|---|---|---|")
     for name, base, steps in WORKLOADS[:1] if options.quick else WORKLOADS:
         for encoder in ENCODERS[:1] if options.quick else ENCODERS:
-            states, times = measured(base, steps, encoder, 1.0 if options.quick else options.budget)
-            best = min(times["graph"], times["XLA"])
-            rival = min(times["TFP graph"], times["TFP XLA"])
-            share = 1 - times["without filter"] / times["graph"]
-            print(
-                f"| {name}, {encoder} | {states}, {steps} | {1 / times['graph']:.3g} | "
-                f"{share:.0%} | {1 / times['XLA']:.3g} | {1 / times['TFP graph']:.3g} | "
-                f"{1 / times['TFP XLA']:.3g} | {rival / best:.1f} |",
-                flush=True,
-            )
+            print_row(f"{name}, {encoder}", *measured(base, steps, encoder, budget))
+    print_row("films, dense", *film_.measured(budget))
     return 0
 
 
+def print_row(name, sizes, times):
+    """Steps per second of the forms of one workload."""
+    best = min(times["graph"], times["XLA"])
+    rival = min(times["TFP graph"], times["TFP XLA"])
+    share = 1 - times["without filter"] / times["graph"]
+    print(
+        f"| {name} | {sizes} | {1 / times['graph']:.3g} | {share:.0%} | "
+        f"{1 / times['XLA']:.3g} | {1 / times['TFP graph']:.3g} | {1 / times['TFP XLA']:.3g} | "
+        f"{rival / best:.1f} |",
+        flush=True,
+    )
+
+
 def measured(base, steps, encoder, budget):
-    """Number of states, and seconds of a training step by the form of its likelihood."""
+    """Numbers of states and steps, and seconds of a training step by the form of its likelihood."""
     forms = {
         "graph": (None, False),
         "XLA": (None, True),
@@ -84,7 +92,7 @@ def measured(base, steps, encoder, budget):
     cases = {name: step_of(models[name], data, jit) for name, (_, jit) in forms.items()}
     times = timing.measure(cases, budget)
     states = len(models["graph"].base_model.state_names)
-    return states, {name: timing.minimum for name, timing in times.items()}
+    return f"{states}, {steps}", {name: x.minimum for name, x in times.items()}
 
 
 def panel(steps):
@@ -120,19 +128,9 @@ def network(base, encoder, likelihood=None):
 
 
 def step_of(model, data, jit_compile):
-    """A call that makes one training step, traced before."""
-    import tensorflow as tf
-
+    """A call that makes one training step."""
     model.compile("adam", jit_compile=jit_compile)
-    batch = {name: tf.constant(x) for name, x in model.panel(data).items()}
-    batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
-    model.make_train_function()
-
-    def step():
-        model.train_function(batches)["loss"].numpy()
-
-    step()
-    return step
+    return timing.training_step(model, model.panel(data))
 
 
 def tfp_log_likelihood(emitted, build, y):

@@ -57,8 +57,8 @@ class Emitter(keras.layers.Layer):
             self.embedding = keras.layers.Embedding(number, size, dtype=self.variable_dtype)
         elif embedding_dim is not None:
             raise ValueError(f"{op}: embedding_dim goes with num_categories; give both.")
-        start = np.repeat([0.0, _before_softplus(_START)], num_states)
-        self._to_scales = self._affine("scales", _before_softplus(scales - smallest))
+        start = np.repeat([0.0, before_softplus(_START)], num_states)
+        self._to_scales = self._affine("scales", before_softplus(scales - smallest))
         self._to_start = self._affine("start", start)
 
     def build(self, num_covariates, num_static):
@@ -104,6 +104,7 @@ class Emitter(keras.layers.Layer):
         return self.smallest + tf.nn.softplus(tf.cast(x, tf.float64))
 
 
-def _before_softplus(x):
+def before_softplus(x):
     """What the softplus takes to x; of x that are not positive, to next to nothing."""
-    return np.log(np.expm1(np.maximum(x, 1e-8)))
+    x = np.maximum(x, 1e-8)
+    return x + np.log(-np.expm1(-x))

@@ -13,6 +13,7 @@ from statespace.layers.kalman_layer import joined, signal_moments
 from statespace.layers.kalman_smoother import KalmanSmoother
 from statespace.linalg_ops.arguments import check_choice, positive_int
 from statespace.models.linear_dynamics import LinearDynamics
+from statespace.networks.emitter import before_softplus
 from statespace.networks.evidence_bound import Potentials, divergence, draw
 from statespace.networks.transition_mixture import TransitionMixture
 from statespace.ssm import replaced
@@ -190,7 +191,7 @@ class NeuralObservationModel(keras.Model):
         self.pseudo_observation_noise = keras.layers.Dense(
             self.signal_dim,
             "softplus",
-            bias_initializer=keras.initializers.Constant(math.log(math.expm1(noise_scale))),
+            bias_initializer=keras.initializers.Constant(before_softplus(self.noise_scale)),
             dtype=self.dtype_policy,
             name="pseudo_observation_noise",
         )

@@ -51,7 +51,8 @@ def named(op, inputs) -> Panel:
                 f"{op}: the inputs are a tuple of {len(inputs)}; it must be "
                 f"({', '.join(Panel._fields)}), of which all but y may be left out."
             )
-        return Panel(*inputs) if len(inputs) > 1 else named(op, inputs[0])  # as Keras wraps them
+        y, *others = inputs
+        return Panel(y, *others) if others else named(op, y)  # as Keras wraps them
     return Panel(inputs)
 
 
