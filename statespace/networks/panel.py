@@ -46,12 +46,14 @@ def named(op, inputs) -> Panel:
             )
         return Panel(**inputs)
     if isinstance(inputs, tuple) and not _is_shape(inputs):
-        if not 1 <= len(inputs) <= len(Panel._fields):
+        if len(inputs) == 1:  # as Keras wraps what is a tuple itself
+            return named(op, inputs[0])
+        if len(inputs) > len(Panel._fields):
             raise InputError(
                 f"{op}: the inputs are a tuple of {len(inputs)}; it must be "
                 f"({', '.join(Panel._fields)}), of which all but y may be left out."
             )
-        return Panel(*inputs) if len(inputs) > 1 else named(op, inputs[0])  # as Keras wraps them
+        return Panel(*inputs)
     return Panel(inputs)
 
 
