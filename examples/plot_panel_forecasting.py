@@ -196,8 +196,7 @@ fig.supylabel("Thousands of people", fontsize="medium")
 # ---------------------
 # Scales of the noise through the last year of the history, in percent of the size of a branch: the
 # median of the third of the branches that changed least from month to month, and of the third that
-# changed most. The levels of the latter move three times as much, and all of their noise is largest
-# in December.
+# changed most. The levels of the latter move three times as much, and most in December.
 
 inputs = seen(past)
 inputs["covariates"] = inputs["covariates"][:, :HISTORY]

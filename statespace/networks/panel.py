@@ -46,13 +46,14 @@ def named(op, inputs) -> Panel:
             )
         return Panel(**inputs)
     if isinstance(inputs, tuple) and not _is_shape(inputs):
-        if not 1 <= len(inputs) <= len(Panel._fields):
+        if len(inputs) == 1:  # as Keras wraps what is a tuple itself
+            return named(op, inputs[0])
+        if len(inputs) > len(Panel._fields):
             raise InputError(
                 f"{op}: the inputs are a tuple of {len(inputs)}; it must be "
                 f"({', '.join(Panel._fields)}), of which all but y may be left out."
             )
-        y, *others = inputs
-        return Panel(y, *others) if others else named(op, y)  # as Keras wraps them
+        return Panel(*inputs)
     return Panel(inputs)
 
 
