@@ -13,12 +13,11 @@ from statespace.ssm import PARAMETERS, replaced
 class KalmanFilter(KalmanLayer):
     """The Kalman filter as a layer: what the states are, given the observations so far.
 
-    All is as for :class:`statespace.layers.KalmanSmoother`, but for what follows.
+    It takes the arguments of :class:`statespace.layers.KalmanSmoother`, which mean the same but for
+    ``output``, and one more.
 
     Args:
-      state_dim, dynamics, fix, initial_values, return_sequences, return_covariance, return_scale,
-        return_log_likelihood, join_standard_deviation, likelihood_weight, diffuse_scale, algorithm:
-        as for the smoother.
+      state_dim: number n of states; may be left out where ``dynamics`` says it.
       output: ``"states"``: moments of x_t given y_0 ... y_t; ``"observations"``: of an observation
         at that step, noise included, given the same; ``"predictions"``: of y_t given
         y_0 ... y_{t-1}, forecasts one step ahead.
@@ -26,7 +25,7 @@ class KalmanFilter(KalmanLayer):
         gives what one call on all of it would. Series keep their places in the batch, whose size
         must be known (``keras.Input(batch_shape=...)``), and their states are saved with the
         model. ``reset_state`` starts anew. No gradient passes from one call to the one before.
-      **kwargs: ``name``, ``dtype`` and so on, as for every layer.
+      **kwargs: the other arguments of the smoother.
 
     Raises:
       ValueError: as the smoother; or a stateful layer does not know the size of the batch, or has
