@@ -137,8 +137,15 @@ def test_unknown_regressors_at_missing_rows_do_no_harm(native):
         np.testing.assert_allclose(x, z, rtol=1e-12, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("graph", [False, True])
-@pytest.mark.parametrize("algorithm", FORMS)
+@pytest.mark.parametrize(
+    ("algorithm", "graph"),
+    [
+        # TensorFlow takes long to trace it; a graph of one form is enough by default.
+        pytest.param(name, graph, marks=[pytest.mark.slow] * (graph and name != "covariance"))
+        for name in FORMS
+        for graph in (False, True)
+    ],
+)
 def test_hessian_vector_product(algorithm, graph, native):
     parameters, y = setup((2,), 2, 1, 2)
     names = NAMES[:4]
@@ -197,7 +204,13 @@ def test_float32_gradient(native):
         np.testing.assert_allclose(x, z, rtol=0, atol=2e-4 * np.max(np.abs(z)))
 
 
-@pytest.mark.parametrize("algorithm", FORMS)
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("covariance", "square_root")))
+        for name in FORMS
+    ],
+)
 def test_forward_mode(algorithm, native):
     parameters, y = setup((), 2, 1, 1)
     scale = tf.constant(parameters["observation_scale"])

@@ -187,8 +187,18 @@ def test_unknown_static_shape(shape, ridge, native):
         np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", [(6, 3), (3, 6), (3, 3)])
-@pytest.mark.parametrize("ridge", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("shape", "ridge"),
+    [
+        ((6, 3), 0.0),
+        ((3, 6), 0.5),
+        # TensorFlow takes ten seconds to trace each.
+        pytest.param((3, 6), 0.0, marks=pytest.mark.slow),
+        pytest.param((6, 3), 0.5, marks=pytest.mark.slow),
+        pytest.param((3, 3), 0.0, marks=pytest.mark.slow),
+        pytest.param((3, 3), 0.5, marks=pytest.mark.slow),
+    ],
+)
 def test_further_derivatives_with_unknown_static_shape(shape, ridge, native):
     a, b = problem(shape, batch=(2,))
 

@@ -205,6 +205,7 @@ def test_one_observation_and_no_features():
 
 
 @pytest.mark.parametrize("units", [(1.0, 1.0), (1e8, 1e-8)])
+@pytest.mark.slow
 def test_known_noise_has_sparse_weights_however_many_features(units):
     """Twice as many features as observations; the noise, if estimated, would tend to zero."""
     x_unit, y_unit = units

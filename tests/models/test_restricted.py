@@ -58,7 +58,18 @@ def test_coordinates_of_zero_are_zero_coefficients(case):
     np.testing.assert_array_equal(restricted_bijector(*case).forward(zero), zero)
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        # Tracing takes long; one of each kind is enough by default.
+        pytest.param(
+            case,
+            id=name,
+            marks=[pytest.mark.slow] * (name not in ("lags 1 and 4", "triangular")),
+        )
+        for name, case in CASES.items()
+    ],
+)
 def test_two_derivatives_and_the_log_determinant(case):
     bijector, k = restricted_bijector(*case), len(case[0])
     along, across = np.random.default_rng(3).normal(size=(2, k))
