@@ -76,8 +76,8 @@ class Forecaster(BaseForecaster):  # pyright: ignore[reportGeneralTypeIssues]
       >>> forecaster = ss.forecasting.Forecaster().fit(y, fh=[1, 2])  # doctest: +SKIP
       >>> forecaster.predict().round(1)  # doctest: +SKIP
       month
-      1961-01    435.2
-      1961-02    405.8
+      1961-01    435.1
+      1961-02    405.5
       Freq: M, Name: passengers, dtype: float64
     """
 
