@@ -191,8 +191,8 @@ def test_unknown_static_shape(shape, ridge, native):
     ("shape", "ridge"),
     [
         ((6, 3), 0.0),
-        ((3, 6), 0.5),
         # TensorFlow takes ten seconds to trace each.
+        pytest.param((3, 6), 0.5, marks=pytest.mark.slow),
         pytest.param((3, 6), 0.0, marks=pytest.mark.slow),
         pytest.param((6, 3), 0.5, marks=pytest.mark.slow),
         pytest.param((3, 3), 0.0, marks=pytest.mark.slow),
