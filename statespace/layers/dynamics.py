@@ -212,6 +212,11 @@ def written(op, model: Model):
     )
 
 
+def plain(values) -> dict:
+    """Values of parameters as a config holds them."""
+    return {name: np.asarray(value).tolist() for name, value in values.items()}
+
+
 def read(dynamics):
     """The dynamics of a config."""
     if isinstance(dynamics, str):

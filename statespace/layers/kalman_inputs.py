@@ -31,7 +31,7 @@ def named(op, inputs) -> KalmanInputs:
                 f"{', '.join(map(repr, KalmanInputs._fields[1:]))}."
             )
         return KalmanInputs(**inputs)
-    if isinstance(inputs, tuple | list) and not _is_shape(inputs):
+    if isinstance(inputs, tuple | list) and not is_shape(inputs):
         if not 1 <= len(inputs) <= 4:
             raise ValueError(
                 f"{op}: the inputs are a tuple of {len(inputs)}; it must be (observations, "
@@ -74,9 +74,9 @@ def check_shapes(op, shapes: KalmanInputs, num_observed=None, num_disturbances=N
             _check(op, name, getattr(shapes, name), [*lead, *sizes])
 
 
-def shapes_of(inputs: KalmanInputs) -> KalmanInputs:
-    """The static shapes of tensors, or what a config has made of shapes, as tuples."""
-    return KalmanInputs(*(None if x is None else tuple(getattr(x, "shape", x)) for x in inputs))
+def shapes_of(inputs):
+    """Of a named tuple the static shapes, or what a config has made of shapes, as tuples."""
+    return inputs._make(None if x is None else tuple(getattr(x, "shape", x)) for x in inputs)
 
 
 def as_float64(inputs: KalmanInputs) -> KalmanInputs:
@@ -84,7 +84,8 @@ def as_float64(inputs: KalmanInputs) -> KalmanInputs:
     return KalmanInputs(*(None if x is None else tf.cast(x, tf.float64) for x in inputs))
 
 
-def _is_shape(value):
+def is_shape(value) -> bool:
+    """Whether a tuple or list is a shape, and no sequence of inputs."""
     return all(x is None or isinstance(x, int) for x in value)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from statespace.kalman.inference import ALGORITHMS
 from statespace.layers import kalman_inputs
-from statespace.layers.dynamics import Dynamics, model_of, read, written
+from statespace.layers.dynamics import Dynamics, model_of, plain, read, written
 from statespace.linalg_ops import psd_cholesky
 from statespace.linalg_ops.arguments import broadcast_matmul, check_choice, positive_int
 from statespace.models.linear_dynamics import LinearDynamics
@@ -146,13 +146,10 @@ class KalmanLayer(keras.layers.Layer):
         Raises:
           NotImplementedError: the dynamics are made of functions, as ``Custom`` models are.
         """
-        plain = {
-            name: {key: np.asarray(value).tolist() for key, value in getattr(self, name).items()}
-            for name in ("fix", "initial_values")
-        }
         return {
             **super().get_config(),
-            **plain,
+            "fix": plain(self.fix),
+            "initial_values": plain(self.initial_values),
             "state_dim": self.state_dim,
             "dynamics": None if self.dynamics is None else written(self._op, self.dynamics),
             "output": self.output_kind,

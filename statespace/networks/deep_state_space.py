@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from statespace.kalman.filter import kalman_filter, log_likelihood
 from statespace.kalman.inference import ALGORITHMS
-from statespace.layers.dynamics import read, written
+from statespace.layers.dynamics import plain, read, written
+from statespace.layers.kalman_inputs import shapes_of
 from statespace.layers.kalman_layer import observed_moments
 from statespace.linalg_ops import psd_cholesky
 from statespace.linalg_ops.arguments import check_choice, positive_int
@@ -21,7 +22,6 @@ from statespace.networks.panel_forecast import forecast_panel
 from statespace.networks.panel_tensors import (
     check_built,
     prepared,
-    shapes_of,
     sizes_of,
     specs_of,
     to_tensors,
@@ -259,17 +259,11 @@ class DeepStateSpace(keras.Model):
         Raises:
           NotImplementedError: the base model is made of functions, as ``Custom`` models are.
         """
-        plain = {
-            name: {key: np.asarray(value).tolist() for key, value in values.items()}
-            for name, values in (
-                ("fix", self._structure.fix),
-                ("initial_values", self._structure.initial_values),
-            )
-        }
         encoder = self._encoder_name or keras.saving.serialize_keras_object(self.encoder)
         return {
             **super().get_config(),
-            **plain,
+            "fix": plain(self._structure.fix),
+            "initial_values": plain(self._structure.initial_values),
             "base_model": written(_OP, self.base_model),
             "encoder": encoder,
             "num_categories": self.num_categories,

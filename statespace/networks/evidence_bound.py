@@ -1,12 +1,12 @@
 """The evidence lower bound of a linear Gaussian prior with a network for a likelihood."""
 
-import math
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from statespace.kalman.normal import standard_normal
 from statespace.linalg_ops import psd_cholesky
+from statespace.scores import log_score_normal
 
 
 class Potentials(NamedTuple):
@@ -43,9 +43,8 @@ def divergence(potentials: Potentials, signal_mean, signal_covariance, log_likel
       inference. Advances in Neural Information Processing Systems 29.
     """
     w, scale = potentials.mean, potentials.scale
-    error = tf.where(tf.math.is_nan(w), tf.zeros_like(w), w - signal_mean)
-    squares = (error**2 + tf.linalg.diag_part(signal_covariance)) / scale**2
-    expected = -0.5 * (squares + math.log(2 * math.pi)) - tf.math.log(scale)
+    at_mean = log_score_normal(tf.where(tf.math.is_nan(w), signal_mean, w), signal_mean, scale)
+    expected = -at_mean - 0.5 * tf.linalg.diag_part(signal_covariance) / scale**2
     expected = tf.where(tf.math.is_nan(w), tf.zeros_like(expected), expected)
     return tf.reduce_sum(expected, axis=[1, 2]) - log_likelihood
 

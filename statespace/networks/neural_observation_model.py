@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.kalman.normal import seed_pair
-from statespace.layers.dynamics import read, written
+from statespace.layers.dynamics import plain, read, written
 from statespace.layers.kalman_layer import joined, signal_moments
 from statespace.layers.kalman_smoother import KalmanSmoother
 from statespace.linalg_ops.arguments import check_choice, positive_int
@@ -16,6 +16,7 @@ from statespace.models.linear_dynamics import LinearDynamics
 from statespace.networks.emitter import before_softplus
 from statespace.networks.evidence_bound import Potentials, divergence, draw
 from statespace.networks.transition_mixture import TransitionMixture
+from statespace.scores import log_score_normal
 from statespace.ssm import replaced
 
 _OP = "NeuralObservationModel"
@@ -269,13 +270,10 @@ class NeuralObservationModel(keras.Model):
           NotImplementedError: the dynamics are made of functions, as ``Custom`` models are.
         """
         model = self.smoother.dynamics
-        plain = {
-            name: {key: np.asarray(value).tolist() for key, value in getattr(self, name).items()}
-            for name in ("fix", "initial_values")
-        }
         return {
             **super().get_config(),
-            **plain,
+            "fix": plain(self.fix),
+            "initial_values": plain(self.initial_values),
             "encoder": keras.saving.serialize_keras_object(self.encoder),
             "dynamics": int(self.dynamics) if model is None else written(_OP, model),
             "decoder": keras.saving.serialize_keras_object(self.decoder),
@@ -399,11 +397,9 @@ class NeuralObservationModel(keras.Model):
         return tf.concat([frames, tf.cast(none, frames.dtype)], axis=1)
 
     def _potentials(self, frames, training) -> Potentials:
-        missing = tf.math.is_nan(frames)
-        known = tf.reshape(
-            tf.where(missing, tf.zeros_like(frames), frames), [-1, *self._frame_shape]
-        )
-        features = self.encoder(known, training=training)
+        known, missing = _filled(frames)
+        flat = tf.reshape(known, [-1, *self._frame_shape])
+        features = self.encoder(flat, training=training)
         shape = [*tf.unstack(tf.shape(frames)[:2]), self.signal_dim]
         mean, scale = (
             tf.cast(tf.reshape(head(features), shape), tf.float64)
@@ -425,14 +421,12 @@ class NeuralObservationModel(keras.Model):
     def _reconstruction(self, frames, signal, training):
         """E log p(frames | signals) by one draw of each signal, ``[B]``."""
         decoded = self._decode(draw(*signal, tf.cast(self._seeds.next(), tf.int64)), training)
-        missing = tf.math.is_nan(frames)
-        known = tf.where(missing, tf.zeros_like(frames), frames)
+        known, missing = _filled(frames)
         if self.likelihood == "bernoulli":
             density = -tf.nn.sigmoid_cross_entropy_with_logits(labels=known, logits=decoded)
         else:
-            log_scale = tf.cast(self.log_frame_scale, decoded.dtype)
-            error = (known - decoded) * tf.exp(-log_scale)
-            density = -0.5 * (error**2 + math.log(2 * math.pi)) - log_scale
+            scale = tf.exp(tf.cast(self.log_frame_scale, decoded.dtype))
+            density = -log_score_normal(known, decoded, scale)
         density = tf.where(missing, tf.zeros_like(density), density)
         return tf.cast(tf.reduce_sum(density, axis=list(range(1, frames.shape.rank))), tf.float64)
 
@@ -452,3 +446,9 @@ class NeuralObservationModel(keras.Model):
         """Frames of one draw of the signals, in a graph."""
         decoded = self._decode(draw(mean, covariance, seed), training=False)
         return tf.sigmoid(decoded) if self.likelihood == "bernoulli" else decoded
+
+
+def _filled(frames):
+    """The frames with zeros for what is missing, and where that is."""
+    missing = tf.math.is_nan(frames)
+    return tf.where(missing, tf.zeros_like(frames), frames), missing

@@ -8,6 +8,7 @@ from statespace.forecasting.data import as_batch, as_numbers
 from statespace.forecasting.errors import InputError
 from statespace.forecasting.layout import LongLayout
 from statespace.forecasting.steps import moved_behind
+from statespace.layers.kalman_inputs import is_shape
 
 
 class Panel(NamedTuple):
@@ -45,7 +46,7 @@ def named(op, inputs) -> Panel:
                 f"must have 'y', and may have {', '.join(map(repr, Panel._fields[1:]))}."
             )
         return Panel(**inputs)
-    if isinstance(inputs, tuple) and not _is_shape(inputs):
+    if isinstance(inputs, tuple) and not is_shape(inputs):
         if len(inputs) == 1:  # as Keras wraps what is a tuple itself
             return named(op, inputs[0])
         if len(inputs) > len(Panel._fields):
@@ -257,7 +258,3 @@ def _lengths(op, value, count, steps):
             f"number of steps of y."
         )
     return lengths
-
-
-def _is_shape(value):
-    return all(x is None or isinstance(x, int) for x in value)

@@ -27,11 +27,6 @@ class Sizes(NamedTuple):
     features: int
 
 
-def shapes_of(panel: Panel) -> Panel:
-    """The static shapes of tensors, or what a config has made of shapes, as tuples."""
-    return Panel(*(None if x is None else tuple(getattr(x, "shape", x)) for x in panel))
-
-
 def sizes_of(op, shapes: Panel, num_observed, num_features, has_categories) -> Sizes:
     """The numbers of columns of inputs that fit the network.
 
