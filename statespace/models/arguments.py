@@ -7,8 +7,9 @@ from statespace.linalg_ops.arguments import to_tensor
 
 
 def float_tensor(op, name, value) -> tf.Tensor:
-    """The value as a tensor, which must be float32 or float64."""
-    tensor = to_tensor(op, name, value)
+    """The value as a tensor, which must be float32 or float64; Python's own numbers are float64."""
+    own = all(isinstance(number, int | float) for number in tf.nest.flatten(value))
+    tensor = to_tensor(op, name, value, tf.float64 if own else None)
     if tensor.dtype not in (tf.float32, tf.float64):
         raise ValueError(f"{op}: {name} is {tensor.dtype.name}; it must be float32 or float64.")
     return tensor

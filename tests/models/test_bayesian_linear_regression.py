@@ -449,6 +449,14 @@ def test_an_exact_fit_leaves_no_noise_and_no_nan():
         assert np.all(out.scale < 1e-12 * (1 + shift))
 
 
+def test_lists_of_numbers_are_float64():
+    x, y, _ = data()
+    lists = BayesianLinearRegression("flat").fit(x.tolist(), y.tolist())
+    assert_same(lists, BayesianLinearRegression("flat").fit(x, y), 0.0)
+    whole = BayesianLinearRegression("flat").fit([[0], [1], [3]], [1, 2, 5])
+    assert whole.predict([[2]]).mean().dtype == tf.float64
+
+
 def test_wrong_places_to_predict_or_fit():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 9, 3)), rng.normal(size=(2, 9))

@@ -50,6 +50,12 @@ KERNELS = [
 ]
 
 
+def test_lists_of_numbers_are_float64():
+    x, y = data(5)
+    got, want = (GP.log_marginal_likelihood(PARAMS, *d) for d in ((x.tolist(), y.tolist()), (x, y)))
+    np.testing.assert_array_equal(got, want, strict=True)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("d", [1, 3])
 def test_equals_scikit_learn(kernel, d):
