@@ -11,6 +11,7 @@ from external.published import columns, quarterly, table
 from kalman.models import build, dense
 from oracles import finite_differences, statsmodels_
 from oracles.statsmodels_ import time_first
+from slow import slow_reference
 
 import statespace as ss
 
@@ -342,6 +343,7 @@ def kfas(name):
     return with_diffuse(parameters, diffuse), y, met, first, expected
 
 
+@slow_reference
 @pytest.mark.parametrize("name", KFAS)
 def test_kfas(name, native):
     ssm, y, met, first, expected = kfas(name)

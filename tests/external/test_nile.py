@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from slow import slow_reference
 
 import statespace as ss
 
@@ -51,11 +52,13 @@ def test_diffuse_log_likelihood(volume, native):
     assert abs(value - 0.5 * np.log(2 * np.pi) - -633.4645636489) < 1e-8
 
 
+@slow_reference
 def test_diffuse_log_likelihood_with_gaps(volume, native):
     value = float(ss.log_likelihood(*diffuse(with_gaps(volume))))
     assert abs(value - 0.5 * np.log(2 * np.pi) - -381.5060013085) < 1e-8
 
 
+@slow_reference
 def test_smoothed_moments(volume, native):
     result = ss.kalman_smoother(*diffuse(volume))
     mean, variance = result.smoothed_mean[:3, 0], result.smoothed_covariance[:3, 0, 0]
@@ -63,12 +66,14 @@ def test_smoothed_moments(volume, native):
     np.testing.assert_allclose(variance, [4032.15794181, 3242.93007322, 2818.94217005], atol=1e-6)
 
 
+@slow_reference
 def test_filter_converges(volume, native):
     result = ss.kalman_filter(*diffuse(volume))
     assert abs(float(result.filtered_covariance[-1, 0, 0]) - 4032.1579418088) < 1e-8
     assert abs(float(result.innovation_covariance[-1, 0, 0]) - 20600.2579418090) < 1e-8
 
 
+@slow_reference
 def test_forecast(volume, native):
     forecast = ss.forecast(*diffuse(volume), 30)
     np.testing.assert_allclose(forecast.observation_mean, 798.37029261, atol=1e-6)
@@ -76,6 +81,7 @@ def test_forecast(volume, native):
     np.testing.assert_allclose(variance, [20600.25794181, 33822.15794181, 63204.15794181])
 
 
+@slow_reference
 def test_nothing_is_nan_with_gaps(volume, native):
     model = local_level(0.0, 1e7)
     for infer in (ss.kalman_filter, ss.kalman_smoother):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from external.published import table
+from slow import some_slow
 from statsmodels.tsa.statespace.tests.results import results_sarimax as stata
 
 from statespace.models import ARIMA, Regression
@@ -117,8 +118,9 @@ def check_near(result, name, expected, tolerance):
     assert np.all(distance < np.sqrt(2 * tolerance) * errors + DIGIT), name
 
 
-@pytest.mark.parametrize("case", PUBLISHED.values(), ids=PUBLISHED.keys())
-def test_maximum_likelihood_is_that_of_stata(case):
+@pytest.mark.parametrize("name", some_slow(PUBLISHED, {"two lags of a moving average"}))
+def test_maximum_likelihood_is_that_of_stata(name):
+    case = PUBLISHED[name]
     result = case.model.fit(case.y, features=case.features, verbose=0)
     assert result.converged
     np.testing.assert_allclose(result.log_likelihood, case.log_likelihood, rtol=0, atol=PRINTED)
@@ -159,26 +161,26 @@ def test_forecasts_of_the_regression_are_those_of_stata():
 # compare by.
 COVERAGE = {
     "wpi, arima(3,0,0)": True,
-    "wpi c t, arima(3,0,0)": True,
-    "wpi, arima(3,0,0) sarima(0,2,0,4)": True,
     "wpi, arima(0,2,3)": True,
     "wpi c, arima(0,0,3)": False,
     "wpi c t, arima(0,0,3)": True,
     "wpi c t3, arima(0,0,3)": True,
     "wpi, arima(0,0,3) sarima(0,2,0,4)": False,
-    "wpi, arima(3,0,3)": False,
-    "wpi c t, arima(3,0,2)": True,
     "wpi c t3, arima(3,0,2)": True,
-    "wpi x, arima(3,0,2)": True,
     "wpi c, sarima(0,0,3,4)": False,
     "wpi c t, sarima(0,0,3,4)": True,
     "wpi c t3, sarima(0,0,3,4)": True,
     "wpi, sarima(0,2,3,4)": True,
-    "wpi x, sarima(3,0,0,4)": True,
     "D.wpi2 t32 x, arima(3,0,2)": True,
 }
 # The others, in the full run.
 MORE = {
+    "wpi x, sarima(3,0,0,4)": True,
+    "wpi x, arima(3,0,2)": True,
+    "wpi c t, arima(3,0,2)": True,
+    "wpi, arima(3,0,3)": False,
+    "wpi, arima(3,0,0) sarima(0,2,0,4)": True,
+    "wpi c t, arima(3,0,0)": True,
     "wpi c, arima(3,0,0)": True,
     "wpi c t3, arima(3,0,0)": True,
     "wpi, arima(3,2,0)": True,

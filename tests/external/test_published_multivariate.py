@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from external.published import stata_data, table
+from slow import some_slow
 from statsmodels.tsa.statespace.tests.results import results_dynamic_factor as stata_factors
 from statsmodels.tsa.statespace.tests.results import results_varmax as stata
 
@@ -211,7 +212,18 @@ def numbers_of(case, name):
     return values[values != 0] if case.file == MOVING_AVERAGES else values
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+LONG = {
+    "VAR(1), uncorrelated innovations",
+    "VAR(1) with a feature",
+    "regressions with VAR(1) errors",
+    "VMA(1) with zeros",
+    "factor of order 2",
+    "factor with two features",
+    "factor, autoregressive errors",
+}
+
+
+@pytest.mark.parametrize("name", some_slow(PUBLISHED, LONG))
 def test_maximum_likelihood_is_that_of_stata(name):
     """Where Stata stopped d below the maximum, it may be sqrt(2 d) standard errors away from it."""
     case, result = PUBLISHED[name], fitted(name)
@@ -230,7 +242,7 @@ WITH_ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("name", WITH_ERRORS)
+@pytest.mark.parametrize("name", some_slow(WITH_ERRORS, LONG.intersection(WITH_ERRORS)))
 def test_standard_errors_are_those_of_stata(name):
     """There is none for a variance of zero; Stata's is zero."""
     case = PUBLISHED[name]

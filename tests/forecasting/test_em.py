@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow import some_slow
 
 import statespace as ss
 from statespace import datasets
@@ -166,7 +167,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {
+    "autoregression with noise",
+    "dynamic factor",
+    "vector autoregression with measurement error",
+}
+
+
+@pytest.mark.parametrize("name", some_slow(CASES, LONG))
 def test_em_finds_the_maximum(name):
     model, params, sampling, fitting = CASES[name]
     y = simulated(model, params, **sampling)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from kalman.models import build, dense, floating, random_data, random_parameters, tensors
 from oracles import dense as oracle
 from oracles import finite_differences
+from slow import slow_reference
 
 import statespace as ss
 from statespace import config
@@ -144,6 +145,7 @@ def test_gradient_equals_that_of_the_reference(case):
         close(gradient[name], x)
 
 
+@slow_reference
 def test_curvature(native):
     rng = np.random.default_rng(3)
     parameters = random_parameters(rng, 2, 2)

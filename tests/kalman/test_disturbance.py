@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from kalman.models import build, dense, random_data, random_parameters
 from oracles import dense as oracle
+from slow import slow_reference
 from statsmodels.tsa.statespace.kalman_smoother import KalmanSmoother
 
 import statespace as ss
@@ -112,6 +113,7 @@ def test_against_statsmodels_with_a_diffuse_start():
     )
 
 
+@slow_reference
 def test_graph_with_unknown_sizes_and_gradient(native):
     rng = np.random.default_rng(2)
     parameters = random_parameters(rng, 2, 1)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from kalman.models import NAMES, build, floating, random_data, random_parameters
 from oracles import finite_differences
+from slow import slow_reference
 
 import statespace as ss
 from statespace import config
@@ -206,10 +207,7 @@ def test_float32_gradient(native):
 
 @pytest.mark.parametrize(
     "algorithm",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("covariance", "square_root")))
-        for name in FORMS
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "covariance")) for name in FORMS],
 )
 def test_forward_mode(algorithm, native):
     parameters, y = setup((), 2, 1, 1)
@@ -270,6 +268,7 @@ def test_moment_gradients_equal_those_of_the_reference(infer, sizes, shared):
         np.testing.assert_allclose(x, z, rtol=0, atol=1e-12 * scale, err_msg=name)
 
 
+@slow_reference
 @pytest.mark.parametrize("infer", MOMENTS)
 def test_second_derivatives_of_moments(infer, native):
     parameters, y = setup((2,), 2, 1, 1)

@@ -19,7 +19,7 @@ T = 4
 NAMES = ("transition_matrix", "observation_scale", "initial_mean")
 CASES = [  # each form eagerly or in a graph, with a single series or a batch
     pytest.param("covariance", None, (), False, id="covariance"),
-    pytest.param("square_root", None, (2,), True, id="square_root"),
+    pytest.param("square_root", None, (2,), True, id="square_root", marks=pytest.mark.slow),
     pytest.param("univariate", None, (), True, id="univariate", marks=pytest.mark.slow),
     pytest.param("univariate", [True, False], (2,), False, id="diffuse", marks=pytest.mark.slow),
 ]
@@ -90,11 +90,12 @@ def test_hessian_against_finite_differences(algorithm, diffuse, batch, graph, ca
     _assert_close(got, tf.transpose(got), 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "diffuse"),
     [
         ("square_root", None),
-        pytest.param("univariate", [True, False], marks=pytest.mark.slow),
+        ("univariate", [True, False]),
     ],
 )
 def test_second_derivatives_in_xla(algorithm, diffuse):

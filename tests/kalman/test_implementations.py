@@ -71,7 +71,12 @@ def test_native_equals_reference(n, m, k, num_steps, batch, varying, per_series,
 # TensorFlow takes long to compile the reference; one form of it is enough by default.
 IMPLEMENTATIONS = [
     *(
-        pytest.param("native", name, sizes)
+        pytest.param(
+            "native",
+            name,
+            sizes,
+            marks=[pytest.mark.slow] * (name != "covariance" and not sizes[2]),
+        )
         for name in FORMS
         for sizes in ((3, 2, (5,)), (5, 1, ()))
     ),
