@@ -7,6 +7,7 @@ BENCH := .venv-bench
 MXNET := .venv-mxnet
 TORCH ?= torch==2.13.0
 NATIVE_BUILD ?= build/native-tests
+CUDA_BUILD ?= build/cuda
 PYTEST_ARGS ?= -n auto --maxprocesses 4
 
 # The package is installed, not linked to: what runs is what a user gets, its compiled library included.
@@ -25,7 +26,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-slow test-native fuzz bench bench-quick bench-forecasting bench-training \
+.PHONY: demo test test-slow test-native test-gpu compile-cuda fuzz bench bench-quick bench-forecasting bench-training \
   bench-linalg bench-linalg-quick bench-paper bench-gp docs lint wheel clean
 .NOTPARALLEL:
 
@@ -49,6 +50,20 @@ test-native: $(VENV)/with-dev
 	  -DSTATESPACE_TESTS=ON -DSTATESPACE_SANITIZE=ON
 	$(BIN)/cmake --build $(NATIVE_BUILD)
 	$(BIN)/ctest --test-dir $(NATIVE_BUILD) --output-on-failure
+
+# On a machine with nvcc and a GPU: the library for GPUs, and the suites with all ops placed there.
+test-gpu: $(VENV)/with-dev
+	$(BIN)/pip install --quiet --force-reinstall --no-deps \
+	  --config-settings=cmake.define.STATESPACE_CUDA=ON .
+	$(BIN)/python -P -m statespace.build
+	PYTHONSAFEPATH=1 STATESPACE_TEST_DEVICE=/GPU:0 $(BIN)/pytest tests/gpu tests/contracts \
+	  tests/linalg_ops tests/kalman
+
+# The library for GPUs compiles, for one architecture and with little optimisation: minutes.
+compile-cuda: $(VENV)/with-dev
+	$(BIN)/cmake -S . -B $(CUDA_BUILD) -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) \
+	  -DSTATESPACE_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=80 -DCMAKE_CUDA_FLAGS=-Xptxas=-O1
+	$(BIN)/cmake --build $(CUDA_BUILD) --target _statespace_cuda
 
 bench: $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/filter.py

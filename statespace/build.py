@@ -1,10 +1,11 @@
-"""Build the XLA bridge for the installed TensorFlow: ``python -m statespace.build``.
+"""Build the bridge for the installed TensorFlow: ``python -m statespace.build``.
 
 The compiled library runs on every supported TensorFlow, but XLA, which compiles functions with
-jit_compile=True, can only be extended through C++ headers that change with every minor version. The
-bridge is therefore compiled on the user's machine, once per TensorFlow, against the headers inside
-the TensorFlow wheel. It goes into the user's cache folder, under a name that holds TensorFlow's
-version and a hash of everything that shaped it, so that an outdated bridge is never loaded.
+jit_compile=True, and GPUs can only be reached through C++ headers that change with every minor
+version. The bridge is therefore compiled on the user's machine, once per TensorFlow, against the
+headers inside the TensorFlow wheel. It goes into the user's cache folder, under a name that holds
+TensorFlow's version and a hash of everything that shaped it, so that an outdated bridge is never
+loaded.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _NATIVE = Path(__file__).resolve().parent / "native"
-_SOURCES = ("bridge/ffi_handler.cc", "bridge/xla_kernels.cc")
+_SOURCES = ("bridge/ffi_handler.cc", "bridge/gpu_kernels.cc", "bridge/xla_kernels.cc")
 _STUBS = "bridge/stubs"
 _HEADERS = (
     "bridge/bridge.h",
     f"{_STUBS}/llvm/ADT/ArrayRef.h",
     f"{_STUBS}/llvm/ADT/SmallVector.h",
+    "cuda/api.h",
     "ops/api.h",
 )
 

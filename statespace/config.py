@@ -38,13 +38,13 @@ def describe() -> str:
         compiled = f"yes ({level}, {threads} thread{'s' if threads != 1 else ''})"
     else:
         compiled = f"no ({native.failure()})"
-    bridge = native.bridge_failure()
+    bridge, cuda = native.bridge_failure(), native.cuda_failure()
     lines = {
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
         "native": compiled,
         "native inside XLA": "yes" if bridge is None else f"no ({bridge})",
-        "CUDA": "no (this version has no CUDA kernels; beside a GPU the ops run on the CPU)",
+        "CUDA": "yes" if cuda is None else f"no ({cuda})",
     }
     return "\n".join(f"{key + ':':<19}{value}" for key, value in lines.items())
 

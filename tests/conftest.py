@@ -30,6 +30,19 @@ def pytest_sessionstart():
         pytest.exit(f"The compiled library is required.\n{config.describe()}", returncode=1)
 
 
+@pytest.fixture(autouse=True)
+def _device():
+    """Places the ops of every test on the device that STATESPACE_TEST_DEVICE names, if any."""
+    device = os.environ.get("STATESPACE_TEST_DEVICE")
+    if device is None:
+        yield
+        return
+    import tensorflow as tf
+
+    with tf.device(device):
+        yield
+
+
 @pytest.fixture(params=["native", "reference"])
 def native(request):
     """Runs the test twice: with the compiled operations (True) and the reference ones (False)."""

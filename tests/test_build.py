@@ -92,7 +92,7 @@ def test_two_builds_at_once(cache, compiler):
         thread.join(60)
     assert paths == [build.bridge_path()] * 2
     assert paths[0].read_text() == "first second"
-    assert log.read_text().count("\n") == 3  # two sources and a link, once
+    assert log.read_text().count("\n") == 4  # three sources and a link, once
     assert any("waiting" in text for text in said)
     assert _left_behind(cache) == [paths[0].name]
 

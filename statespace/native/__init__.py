@@ -1,8 +1,8 @@
 """The compiled library: where it is, whether it is in use, and how to reach its ops.
 
 The C++ sources live in this folder (``core/``: numerics, ``ops/``: registration with TensorFlow,
-``bridge/``: XLA). The build puts ``_statespace.so`` beside this file; without it everything runs on
-the reference implementations in plain TensorFlow.
+``cuda/``: GPUs, ``bridge/``: XLA and GPUs). The build puts ``_statespace.so`` beside this file;
+without it everything runs on the reference implementations in plain TensorFlow.
 """
 
 import ctypes
@@ -22,6 +22,7 @@ _CURE = (
 _API_VERSION = 3  # STATESPACE_API_VERSION in ops/api.h
 _wanted = os.environ.get("STATESPACE_USE_NATIVE", "1") != "0"
 _bridge_failure: str | None = "not loaded yet"
+_cuda_failure: str | None = "not loaded yet"
 
 
 def warn_if_missing():
@@ -75,10 +76,11 @@ def _set_threads():
 
 
 def _load_bridge():
-    global _bridge_failure
-    from statespace.native import xla
+    global _bridge_failure, _cuda_failure
+    from statespace.native import cuda, xla
 
     _bridge_failure = xla.load(str(LIBRARY_PATH))
+    _cuda_failure = cuda.load()
 
 
 class _Op(ctypes.Structure):
@@ -153,6 +155,11 @@ def failure() -> str | None:
 def bridge_failure() -> str | None:
     """Why the native kernels cannot run inside XLA, or None if they can."""
     return _load()[1] or _bridge_failure
+
+
+def cuda_failure() -> str | None:
+    """Why the compiled ops cannot run on GPUs, or None if they can where there is one."""
+    return _load()[1] or _cuda_failure
 
 
 def use(enabled: bool):

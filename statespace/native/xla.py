@@ -11,7 +11,7 @@ import os
 
 from statespace import build
 
-_loaded_path: str | None = None
+_loaded: ctypes.CDLL | None = None
 
 
 def load(core_library_path: str | os.PathLike[str]) -> str | None:
@@ -23,8 +23,8 @@ def load(core_library_path: str | os.PathLike[str]) -> str | None:
     Returns:
       None on success, otherwise why the compiled ops cannot run inside XLA, in words.
     """
-    global _loaded_path
-    if _loaded_path is not None:
+    global _loaded
+    if _loaded is not None:
         return None
     try:
         path = build.bridge_path()
@@ -50,5 +50,10 @@ def load(core_library_path: str | os.PathLike[str]) -> str | None:
     reason = register(core.statespace_api())
     if reason is not None:
         return f"the XLA bridge {path} was refused: {reason.decode(errors='replace')}"
-    _loaded_path = os.fspath(path)
+    _loaded = bridge
     return None
+
+
+def loaded_bridge() -> ctypes.CDLL | None:
+    """The bridge, or None where `load` has not succeeded."""
+    return _loaded

@@ -10,7 +10,7 @@ namespace STATESPACE_ISA {
 // Columns j ... j + B - 1 of the factor, in place, from those before them. Returns the status: 0,
 // or `first` + 1 + the column whose pivot is not positive and finite.
 template <int B, class V, class N>
-inline V cholesky_columns(int j, N n, int64_t stride, int first, V* l) {
+STATESPACE_BUILDING_BLOCK V cholesky_columns(int j, N n, int64_t stride, int first, V* l) {
   using T = ScalarOf<V>;
   const V most = splat<V>(std::numeric_limits<T>::max()), one = splat<V>(T(1));
   V* const corner = l + j * stride + j;
@@ -68,11 +68,11 @@ inline V cholesky_columns(int j, N n, int64_t stride, int first, V* l) {
 
 // The largest triangle that is factorised at once.
 template <class V>
-constexpr int kCholeskyBlock = kLanes<V> == 1 ? 8 : 16;
+constexpr int kCholeskyBlock = kAlone<V> ? 8 : 16;
 
 // Factorises the lower triangle of n <= kCholeskyBlock columns in place, four at a time.
 template <class V, class N>
-inline V cholesky_block(N n, int64_t stride, int first, V* l) {
+STATESPACE_INLINE V cholesky_block(N n, int64_t stride, int first, V* l) {
   V info = V();
   const auto add = [&info](const V& more) { info = select<V>(info == V(), more, info); };
   int j = 0;
@@ -83,10 +83,11 @@ inline V cholesky_block(N n, int64_t stride, int first, V* l) {
   return info;
 }
 
-// One half after the other: L21 = A21 L11^-T, and L22 is the factor of A22 - L21 L21'.
+// One half after the other: L21 = A21 L11^-T, and L22 is the factor of A22 - L21 L21'. Not on a
+// GPU, whose threads have no stack to call themselves on.
 template <class V, class N>
-inline V cholesky_in_place(N n, int64_t stride, int first, V* l) {
-  if constexpr (std::is_same_v<N, int>) {
+STATESPACE_INLINE V cholesky_in_place(N n, int64_t stride, int first, V* l) {
+  if constexpr (std::is_same_v<N, int> && !kIsDevice) {
     constexpr int kBlock = kCholeskyBlock<V>;
     if (n > kBlock) {
       const int n1 = (n / 2 + kBlock - 1) / kBlock * kBlock, n2 = n - n1;
@@ -108,7 +109,7 @@ inline V cholesky_in_place(N n, int64_t stride, int first, V* l) {
 // Returns the status per lane as a number: 0, or the (1-based) leading minor that is not positive
 // and finite; l is NaN throughout in such a lane. l may be a.
 template <class V, class N>
-inline V cholesky(N n, const V* a, V* l) {
+STATESPACE_INLINE V cholesky(N n, const V* a, V* l) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j <= i; ++j) l[i * n + j] = a[i * n + j];
     for (int j = i + 1; j < n; ++j) l[i * n + j] = V();
@@ -127,7 +128,8 @@ constexpr int kSmallBlock = 8;
 //   with L = [L1 0; l d] and X = [X1 .; x s]:   s <- s / d^2,   y = x / d - s l / 2,
 //   X1 <- X1 - y' l - l' y, which leaves the same problem for L1,   x <- (y - s l / 2) L1^-1.
 template <ZeroPivot pivots, class V, class N>
-inline void congruence_block(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
+STATESPACE_BUILDING_BLOCK void congruence_block(N n, const V* l, int64_t l_stride, V* x,
+                                                int64_t stride) {
   const V half = splat<V>(ScalarOf<V>(0.5));
   Reciprocal<V> diagonal[kSmallBlock];
   for (int i = 0; i < n; ++i) diagonal[i] = reciprocal<pivots>(l[i * l_stride + i]);
@@ -151,19 +153,29 @@ inline void congruence_block(N n, const V* l, int64_t l_stride, V* x, int64_t st
   }
 }
 
+// Where n rows are cut in two: whole blocks come first. A GPU's threads have no stack to call
+// themselves on: there the second part is a single block.
+STATESPACE_INLINE int rows_before_cut(int n, int block) {
+  return (kIsDevice ? n - 1 : n / 2 + block - 1) / block * block;
+}
+
 // The same by halves, the second first: with Z = L22^-T X21 and Y = Z - X22 L21 / 2,
 //   X11 <- X11 - Y' L21 - L21' Y,   X21 <- (Y - X22 L21 / 2) L11^-1.
 template <ZeroPivot pivots = ZeroPivot::kDivide, class V, class N>
-inline void congruence(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
+STATESPACE_BUILDING_BLOCK void congruence(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
   if constexpr (std::is_same_v<N, int>) {
-    if (n > kSmallBlock) {
-      const int n1 = (n / 2 + kSmallBlock - 1) / kSmallBlock * kSmallBlock, n2 = n - n1;
+    while (n > kSmallBlock) {
+      const int n1 = rows_before_cut(n, kSmallBlock), n2 = n - n1;
       const V* const l21 = l + n1 * l_stride;
       const V* const l22 = l21 + n1;
       V* const x12 = x + n1;  // scratch: (X22 L21)'
       V* const x21 = x + n1 * stride;
       V* const x22 = x21 + n1;
-      congruence<pivots>(n2, l22, l_stride, x22, stride);
+      if constexpr (kIsDevice) {
+        congruence_block<pivots>(n2, l22, l_stride, x22, stride);
+      } else {
+        congruence<pivots>(n2, l22, l_stride, x22, stride);
+      }
       mirror(n2, x22, stride);
       substitute<pivots>(n2, n1, transposed<V>(l22, l_stride), Order::kBackward, x21, stride, 1);
       multiply(n1, n2, n2, transposed<V>(l21, l_stride), rows<V>(x22, stride), x12, stride);
@@ -182,8 +194,7 @@ inline void congruence(N n, const V* l, int64_t l_stride, V* x, int64_t stride) 
                                               rows<V>(x21, stride), x, stride);
       subtract_half();
       substitute<pivots>(n1, n2, transposed<V>(l, l_stride), Order::kBackward, x21, 1, stride);
-      congruence<pivots>(n1, l, l_stride, x, stride);
-      return;
+      n = n1;
     }
   }
   congruence_block<pivots>(n, l, l_stride, x, stride);
@@ -200,22 +211,29 @@ inline void congruence(N n, const V* l, int64_t l_stride, V* x, int64_t stride) 
 // L11_bar gains -tril(Y21' L21) (Murray, Differentiation of the Cholesky decomposition,
 // arXiv:1602.07527, section 4).
 template <class V, class N>
-inline void cholesky_adjoint_in_place(N n, const V* l, int64_t l_stride, V* x, int64_t stride) {
+STATESPACE_BUILDING_BLOCK void cholesky_adjoint_in_place(N n, const V* l, int64_t l_stride, V* x,
+                                                         int64_t stride) {
   constexpr int kLeaf = 4;
   if constexpr (std::is_same_v<N, int>) {
-    if (n > kLeaf) {
-      const int n1 = (n / 2 + kLeaf - 1) / kLeaf * kLeaf, n2 = n - n1;
+    while (n > kLeaf) {
+      const int n1 = rows_before_cut(n, kLeaf), n2 = n - n1;
       const V* const l21 = l + n1 * l_stride;
       V* const x21 = x + n1 * stride;
       V* const x22 = x21 + n1;
-      cholesky_adjoint_in_place(n2, l21 + n1, l_stride, x22, stride);
+      if constexpr (kIsDevice) {
+        with_fixed_size<kLeaf>(n2, [&](auto fixed) {
+          cholesky_adjoint_in_place(fixed, l21 + n1, l_stride, x22, stride);
+        });
+      } else {
+        cholesky_adjoint_in_place(n2, l21 + n1, l_stride, x22, stride);
+      }
       mirror(n2, x22, stride);
       multiply<Into::kSubtract>(n2, n1, n2, rows<V>(x22, stride), rows<V>(l21, l_stride), x21,
                                 stride);
       substitute(n1, n2, transposed<V>(l, l_stride), Order::kBackward, x21, 1, stride);
       multiply<Into::kSubtract, Part::kLower>(n1, n1, n2, transposed<V>(x21, stride),
                                               rows<V>(l21, l_stride), x, stride);
-      return cholesky_adjoint_in_place(n1, l, l_stride, x, stride);
+      n = n1;
     }
     with_fixed_size<kLeaf>(
         n, [&](auto fixed) { cholesky_adjoint_in_place(fixed, l, l_stride, x, stride); });
@@ -236,7 +254,7 @@ inline void cholesky_adjoint_in_place(N n, const V* l, int64_t l_stride, V* x, i
 // beside `adjoint_reference` in linalg_ops/cholesky.py). A lane with l_bar = 0 gets zero, whatever
 // L. a_bar may be l_bar.
 template <class V, class N>
-inline void cholesky_adjoint(N n, const V* l, const V* l_bar, V* a_bar) {
+STATESPACE_INLINE void cholesky_adjoint(N n, const V* l, const V* l_bar, V* a_bar) {
   const V half = splat<V>(ScalarOf<V>(0.5));
   const Mask<V> unused = all_zero(n * n, l_bar);
   for (int i = 0; i < n; ++i) {

@@ -9,7 +9,7 @@ namespace STATESPACE_ISA {
 
 // X = (L L')^-1.
 template <class V, class N>
-inline void cholesky_inverse(N n, const V* l, V* x) {
+STATESPACE_INLINE void cholesky_inverse(N n, const V* l, V* x) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) x[i * n + j] = splat<V>(ScalarOf<V>(i == j));
   }
@@ -21,8 +21,8 @@ inline void cholesky_inverse(N n, const V* l, V* x) {
 // Cotangent of L from that of X = (L L')^-1 (derivation beside `inverse_adjoint_reference` in
 // linalg_ops/cholesky.py): -tril(X (x_bar + x_bar') L^-T). `work` holds n * n numbers.
 template <class V, class N>
-inline void cholesky_inverse_adjoint(N n, const V* l, const V* x, const V* x_bar, V* l_bar,
-                                     V* work) {
+STATESPACE_INLINE void cholesky_inverse_adjoint(N n, const V* l, const V* x, const V* x_bar,
+                                                V* l_bar, V* work) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < n; ++j) work[i * n + j] = -(x_bar[i * n + j] + x_bar[j * n + i]);
   }
@@ -35,7 +35,7 @@ inline void cholesky_inverse_adjoint(N n, const V* l, const V* x, const V* x_bar
 
 // x[n, k] = (L L')^-1 B. x may be b.
 template <class V, class N>
-inline void cholesky_solve(N n, int k, const V* l, const V* b, V* x) {
+STATESPACE_INLINE void cholesky_solve(N n, int k, const V* l, const V* b, V* x) {
   const int64_t count = static_cast<int64_t>(n) * k;
   if (x != b) std::copy(b, b + count, x);
   substitute(n, k, rows<V>(l, n), Order::kForward, x, k, 1);
@@ -47,8 +47,8 @@ inline void cholesky_solve(N n, int k, const V* l, const V* b, V* x) {
 // linalg_ops/cholesky.py): b_bar = (L L')^-1 x_bar, and l_bar = -tril((b_bar X' + X b_bar') L).
 // `work` holds n * n numbers.
 template <class V, class N>
-inline void cholesky_solve_adjoint(N n, int k, const V* l, const V* x, const V* x_bar, V* l_bar,
-                                   V* b_bar, V* work) {
+STATESPACE_INLINE void cholesky_solve_adjoint(N n, int k, const V* l, const V* x, const V* x_bar,
+                                              V* l_bar, V* b_bar, V* work) {
   const Mask<V> unused = all_zero(static_cast<int64_t>(n) * k, x_bar);
   cholesky_solve(n, k, l, x_bar, b_bar);
   set_zero(n * n, work);

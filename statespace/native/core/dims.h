@@ -15,7 +15,7 @@ struct Fixed {
 
 // Calls f with a Fixed for n = 1 ... Largest, and not at all beyond.
 template <int Largest, class F>
-inline void with_fixed_size(int n, F&& f) {
+STATESPACE_INLINE void with_fixed_size(int n, F&& f) {
   if constexpr (Largest > 0) {
     if (n == Largest) {
       f(Fixed<Largest>());
@@ -27,7 +27,7 @@ inline void with_fixed_size(int n, F&& f) {
 
 // Calls f with a Fixed for n = 1 ... Largest, and with the int itself beyond.
 template <int Largest, class F>
-inline void with_size(int n, F&& f) {
+STATESPACE_INLINE void with_size(int n, F&& f) {
   if (n >= 1 && n <= Largest) {
     with_fixed_size<Largest>(n, f);
   } else {

@@ -20,23 +20,27 @@ struct Doubled {
   V high = V(), low = V();
 
   constexpr Doubled() = default;
-  constexpr Doubled(const V& x) : high(x) {}  // NOLINT: converts as the built-in numbers do
-  constexpr Doubled(const V& h, const V& l) : high(h), low(l) {}
-  explicit operator double() const { return static_cast<double>(high); }
-  explicit operator float() const { return static_cast<float>(high); }
-  explicit operator int32_t() const { return static_cast<int32_t>(high); }
+  STATESPACE_INLINE constexpr Doubled(const V& x)
+      : high(x) {}  // NOLINT: converts as the built-in numbers do
+  STATESPACE_INLINE constexpr Doubled(const V& h, const V& l) : high(h), low(l) {}
+  STATESPACE_INLINE explicit operator double() const { return static_cast<double>(high); }
+  STATESPACE_INLINE explicit operator float() const { return static_cast<float>(high); }
+  STATESPACE_INLINE explicit operator int32_t() const { return static_cast<int32_t>(high); }
 
   // As the functions of these names in core/simd.h.
-  static Doubled splat(const Doubled<ScalarOf<V>>& x) {
+  STATESPACE_INLINE static Doubled splat(const Doubled<ScalarOf<V>>& x) {
     namespace isa = statespace::STATESPACE_ISA;
     return {isa::splat<V>(x.high), isa::splat<V>(x.low)};
   }
-  static Doubled select(const Mask<V>& mask, const Doubled& yes, const Doubled& no) {
+  STATESPACE_INLINE static Doubled select(const Mask<V>& mask, const Doubled& yes,
+                                          const Doubled& no) {
     namespace isa = statespace::STATESPACE_ISA;
     return {isa::select<V>(mask, yes.high, no.high), isa::select<V>(mask, yes.low, no.low)};
   }
-  Doubled<ScalarOf<V>> lane(int i) const { return {get_lane(high, i), get_lane(low, i)}; }
-  void set_lane(int i, const Doubled<ScalarOf<V>>& x) {
+  STATESPACE_INLINE Doubled<ScalarOf<V>> lane(int i) const {
+    return {get_lane(high, i), get_lane(low, i)};
+  }
+  STATESPACE_INLINE void set_lane(int i, const Doubled<ScalarOf<V>>& x) {
     statespace::STATESPACE_ISA::set_lane(high, i, x.high);
     statespace::STATESPACE_ISA::set_lane(low, i, x.low);
   }
@@ -45,20 +49,20 @@ using DoubleDouble = Doubled<double>;
 
 // x + y = sum + error, exactly.
 template <class V>
-inline Doubled<V> exact_sum(const V& x, const V& y) {
+STATESPACE_INLINE Doubled<V> exact_sum(const V& x, const V& y) {
   const V sum = x + y, y_rounded = sum - x;
   return {sum, (x - (sum - y_rounded)) + (y - y_rounded)};
 }
 // The same where |x| >= |y|.
 template <class V>
-inline Doubled<V> exact_ordered_sum(const V& x, const V& y) {
+STATESPACE_INLINE Doubled<V> exact_ordered_sum(const V& x, const V& y) {
   const V sum = x + y;
   return {sum, y - (sum - x)};
 }
 template <class V>
-inline Doubled<V> exact_product(const V& x, const V& y) {
+STATESPACE_INLINE Doubled<V> exact_product(const V& x, const V& y) {
   const V product = x * y;
-#if defined(__FMA__)
+#if defined(__FMA__) || defined(__CUDA_ARCH__)
   return {product, mul_add(x, y, V(-product))};
 #else
   constexpr int kHalf = (Float<ScalarOf<V>>::kMantissaBits + 2) / 2;
@@ -71,26 +75,26 @@ inline Doubled<V> exact_product(const V& x, const V& y) {
 }
 
 template <class V>
-inline Doubled<V> operator-(const Doubled<V>& x) {
+STATESPACE_INLINE Doubled<V> operator-(const Doubled<V>& x) {
   return {-x.high, -x.low};
 }
 template <class V>
-inline Doubled<V> operator+(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_BUILDING_BLOCK Doubled<V> operator+(const Doubled<V>& x, const Doubled<V>& y) {
   const Doubled<V> high = exact_sum(x.high, y.high), low = exact_sum(x.low, y.low);
   const Doubled<V> sum = exact_ordered_sum(high.high, V(high.low + low.high));
   return exact_ordered_sum(sum.high, V(sum.low + low.low));
 }
 template <class V>
-inline Doubled<V> operator-(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Doubled<V> operator-(const Doubled<V>& x, const Doubled<V>& y) {
   return x + -y;
 }
 template <class V>
-inline Doubled<V> operator*(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_BUILDING_BLOCK Doubled<V> operator*(const Doubled<V>& x, const Doubled<V>& y) {
   const Doubled<V> product = exact_product(x.high, y.high);
   return exact_ordered_sum(product.high, V(product.low + (x.high * y.low + x.low * y.high)));
 }
 template <class V>
-inline Doubled<V> operator/(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_BUILDING_BLOCK Doubled<V> operator/(const Doubled<V>& x, const Doubled<V>& y) {
   const V first = x.high / y.high;
   const Doubled<V> rest = x - y * Doubled<V>(first);
   const V second = rest.high / y.high;
@@ -99,27 +103,27 @@ inline Doubled<V> operator/(const Doubled<V>& x, const Doubled<V>& y) {
 }
 
 template <class V>
-inline Mask<V> operator==(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Mask<V> operator==(const Doubled<V>& x, const Doubled<V>& y) {
   return mask_and(x.high == y.high, x.low == y.low);
 }
 template <class V>
-inline Mask<V> operator!=(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Mask<V> operator!=(const Doubled<V>& x, const Doubled<V>& y) {
   return mask_not(x == y);
 }
 template <class V>
-inline Mask<V> operator<(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Mask<V> operator<(const Doubled<V>& x, const Doubled<V>& y) {
   return mask_or(x.high < y.high, mask_and(x.high == y.high, x.low < y.low));
 }
 template <class V>
-inline Mask<V> operator>(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Mask<V> operator>(const Doubled<V>& x, const Doubled<V>& y) {
   return y < x;
 }
 template <class V>
-inline Mask<V> operator<=(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Mask<V> operator<=(const Doubled<V>& x, const Doubled<V>& y) {
   return mask_or(x < y, x == y);
 }
 template <class V>
-inline Mask<V> operator>=(const Doubled<V>& x, const Doubled<V>& y) {
+STATESPACE_INLINE Mask<V> operator>=(const Doubled<V>& x, const Doubled<V>& y) {
   return y <= x;
 }
 
@@ -134,15 +138,17 @@ struct Traits<Doubled<V>> {
 };
 
 template <class V>
-inline Doubled<V> mul_add(const Doubled<V>& a, const Doubled<V>& b, const Doubled<V>& c) {
+STATESPACE_INLINE Doubled<V> mul_add(const Doubled<V>& a, const Doubled<V>& b,
+                                     const Doubled<V>& c) {
   return a * b + c;
 }
 template <class V>
-inline Doubled<V> neg_mul_add(const Doubled<V>& a, const Doubled<V>& b, const Doubled<V>& c) {
+STATESPACE_INLINE Doubled<V> neg_mul_add(const Doubled<V>& a, const Doubled<V>& b,
+                                         const Doubled<V>& c) {
   return c - a * b;
 }
 template <class V>
-inline Doubled<V> square_root(const Doubled<V>& x) {
+STATESPACE_BUILDING_BLOCK Doubled<V> square_root(const Doubled<V>& x) {
   const V zero = V(), largest = splat<V>(std::numeric_limits<ScalarOf<V>>::max());
   const V root = square_root(x.high);
   const Doubled<V> rest = x - exact_product(root, root);  // one step of Newton's iteration
@@ -158,10 +164,10 @@ template <class T>
 struct std::numeric_limits<statespace::STATESPACE_ISA::Doubled<T>> {
   using Number = statespace::STATESPACE_ISA::Doubled<T>;
   using Limits = std::numeric_limits<T>;
-  static Number max() { return Limits::max(); }
-  static Number epsilon() { return Limits::epsilon() * Limits::epsilon(); }
-  static Number infinity() { return Limits::infinity(); }
-  static Number quiet_NaN() { return Limits::quiet_NaN(); }
+  STATESPACE_INLINE static Number max() { return Limits::max(); }
+  STATESPACE_INLINE static Number epsilon() { return Limits::epsilon() * Limits::epsilon(); }
+  STATESPACE_INLINE static Number infinity() { return Limits::infinity(); }
+  STATESPACE_INLINE static Number quiet_NaN() { return Limits::quiet_NaN(); }
 };
 
 #endif  // STATESPACE_NATIVE_CORE_DOUBLE_DOUBLE_H_

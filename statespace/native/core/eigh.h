@@ -38,7 +38,7 @@ struct Rotation {
 };
 
 template <class V>
-inline void rotate(int count, Rotation<V> by, V* x, V* y) {
+STATESPACE_BUILDING_BLOCK void rotate(int count, Rotation<V> by, V* x, V* y) {
   for (int j = 0; j < count; ++j) {
     const V head = x[j], tail = y[j];
     x[j] = mul_add(by.c, head, by.s * tail);
@@ -49,7 +49,7 @@ inline void rotate(int count, Rotation<V> by, V* x, V* y) {
 // The reflector H = I - tau x x', x[0] = 1, that maps x[count] to (beta, 0, ..., 0): x is replaced,
 // beta returned. Entries are about 1 or less.
 template <class V>
-inline V reflect(int count, V* x, V* tau) {
+STATESPACE_INLINE V reflect(int count, V* x, V* tau) {
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), head = x[0];
   V tail = V();
@@ -66,7 +66,8 @@ inline V reflect(int count, V* x, V* tau) {
 
 // Rows i ... i + R - 1 of the upper triangle of a[n, n]: A -= x w' + w x', then y += A z.
 template <int R, class V, class N>
-inline void update_and_multiply(N n, int i, V* a, const V* x, const V* w, const V* z, V* y) {
+STATESPACE_INLINE void update_and_multiply(N n, int i, V* a, const V* x, const V* w, const V* z,
+                                           V* y) {
   V* row[R];
   V sum[R];
 #pragma GCC unroll 4
@@ -104,7 +105,7 @@ inline void update_and_multiply(N n, int i, V* a, const V* x, const V* w, const 
 //
 // The update of A by reflector k and its product with reflector k + 1 share one pass over A.
 template <class V, class N>
-inline void tridiagonalise(N n, V* a, V* d, V* e, V* tau, V* work) {
+STATESPACE_BUILDING_BLOCK void tridiagonalise(N n, V* a, V* d, V* e, V* tau, V* work) {
   using T = ScalarOf<V>;
   const V* x = work;  // A -= x w' + w x' is still to be done; nothing at first
   V* w = work + n;
@@ -137,7 +138,7 @@ inline void tridiagonalise(N n, V* a, V* d, V* e, V* tau, V* work) {
 
 // Rows i ... i + R - 1 of q times H = I - tau x x', in columns `first` ... n - 1.
 template <int R, class V, class N>
-inline void reflect_rows(N n, int i, int first, const V& tau, const V* x, V* q) {
+STATESPACE_INLINE void reflect_rows(N n, int i, int first, const V& tau, const V* x, V* q) {
   V* row[R];
   V sum[R];
 #pragma GCC unroll 4
@@ -159,7 +160,7 @@ inline void reflect_rows(N n, int i, int first, const V& tau, const V* x, V* q) 
 
 // q[n, n] = H' for the reflectors that `tridiagonalise` left in a and tau.
 template <class V, class N>
-inline void form_transposed(N n, const V* a, const V* tau, V* q) {
+STATESPACE_BUILDING_BLOCK void form_transposed(N n, const V* a, const V* tau, V* q) {
   set_zero(static_cast<int64_t>(n) * n, q);
   for (int i = 0; i < n; ++i) q[static_cast<int64_t>(i) * n + i] = splat<V>(ScalarOf<V>(1));
   for (int k = n - 3; k >= 0; --k) {
@@ -182,7 +183,7 @@ struct Window {
 
 // Sets the negligible entries of e to zero and finds the window; no lane's lies beyond row `end`.
 template <class V>
-inline Window<V> find_window(int end, const V& norm, const V* d, V* e) {
+STATESPACE_BUILDING_BLOCK Window<V> find_window(int end, const V& norm, const V* d, V* e) {
   using T = ScalarOf<V>;
   constexpr T kEps = std::numeric_limits<T>::epsilon() / 2;
   Window<V> window = {V(), V(), V(), V(), end, 0};
@@ -221,7 +222,7 @@ inline Window<V> find_window(int end, const V& norm, const V* d, V* e) {
 // The rows of q are rotated one rotation late, so that they fill the time in which the next one
 // waits for its square root.
 template <class V, class N>
-inline void qr_step(N n, const Window<V>& window, V* d, V* e, V* q) {
+STATESPACE_BUILDING_BLOCK void qr_step(N n, const Window<V>& window, V* d, V* e, V* q) {
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), two = splat<V>(T(2));
   V g = V(), p = V(), c = one, s = one;
@@ -261,7 +262,7 @@ inline void qr_step(N n, const Window<V>& window, V* d, V* e, V* q) {
 // Diagonalises the tridiagonal matrix d[n], e[n - 1]. Returns, per lane, how many entries of e did
 // not vanish within the limit.
 template <class V, class N>
-inline V diagonalise(N n, V* d, V* e, V* q) {
+STATESPACE_INLINE V diagonalise(N n, V* d, V* e, V* q) {
   using T = ScalarOf<V>;
   V norm = V();
   for (int i = 0; i < n; ++i) norm = maximum(norm, absolute(d[i]) + absolute(e[i]));
@@ -280,7 +281,7 @@ inline V diagonalise(N n, V* d, V* e, V* q) {
 
 // The sign that makes positive the first entry of nearly largest magnitude of x[n].
 template <class V, class N>
-inline V eigenvector_sign(N n, const V* x) {
+STATESPACE_INLINE V eigenvector_sign(N n, const V* x) {
   using T = ScalarOf<V>;
   V largest = V(), pivot = V();
   for (int j = 0; j < n; ++j) largest = maximum(largest, absolute(x[j]));
@@ -292,7 +293,7 @@ inline V eigenvector_sign(N n, const V* x) {
 // Row i of the eigenvectors q, as columns of v[n, n], in ascending order of d[n], each with
 // its sign fixed.
 template <class V, class N>
-inline void sort(N n, const V* d, const V* q, V* eigenvalues, V* v) {
+STATESPACE_BUILDING_BLOCK void sort(N n, const V* d, const V* q, V* eigenvalues, V* v) {
   using T = ScalarOf<V>;
   for (int i = 0; i < n; ++i) {
     V rank = V();  // how many come before
@@ -317,7 +318,7 @@ inline void sort(N n, const V* d, const V* q, V* eigenvalues, V* v) {
 }
 
 // Numbers of scratch of `eigh`.
-inline int64_t eigh_work_size(int64_t n) { return n * n + 6 * n; }
+STATESPACE_INLINE int64_t eigh_work_size(int64_t n) { return n * n + 6 * n; }
 
 // Eigenvalues lambda[n], ascending, and eigenvectors, the columns of v[n, n], of the symmetric
 // matrix whose lower triangle is that of a[n, n]. v may be a. `work` holds eigh_work_size(n)
@@ -326,7 +327,7 @@ inline int64_t eigh_work_size(int64_t n) { return n * n + 6 * n; }
 // Returns per lane how many eigenvalues were not found: 0, or else lambda and v are NaN. With an
 // infinity or a NaN in the lower triangle none is.
 template <class V, class N>
-inline V eigh(N n, const V* a, V* lambda, V* v, V* work) {
+STATESPACE_BUILDING_BLOCK V eigh(N n, const V* a, V* lambda, V* v, V* work) {
   using T = ScalarOf<V>;
   const int64_t size = static_cast<int64_t>(n) * n;
   V probe = V(), largest = V();
@@ -366,8 +367,8 @@ inline V eigh(N n, const V* a, V* lambda, V* v, V* work) {
 // within a cluster (derivation beside `adjoint_reference` in linalg_ops/eigh.py). `work` holds n *
 // n numbers. A lane whose cotangents are all zero gets zero.
 template <class V, class N>
-inline void eigh_adjoint(N n, const V* lambda, const V* v, const V* lambda_bar, const V* v_bar,
-                         V* a_bar, V* work) {
+STATESPACE_INLINE void eigh_adjoint(N n, const V* lambda, const V* v, const V* lambda_bar,
+                                    const V* v_bar, V* a_bar, V* work) {
   using T = ScalarOf<V>;
   const int64_t size = static_cast<int64_t>(n) * n;
   const Mask<V> unused = mask_and(all_zero(n, lambda_bar), all_zero(size, v_bar));

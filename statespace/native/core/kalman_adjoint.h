@@ -29,7 +29,7 @@ namespace STATESPACE_ISA {
 
 // L'^-1 X for X[m, n].
 template <class V, class N, class M, class Update>
-inline void unwhiten(N n, M m, const Update& update, const V* x, V* out) {
+STATESPACE_INLINE void unwhiten(N n, M m, const Update& update, const V* x, V* out) {
   for (int i = m - 1; i >= 0; --i) {
     for (int j = 0; j < n; ++j) out[i * n + j] = x[i * n + j];
     for (int k = i + 1; k < m; ++k) {
@@ -44,7 +44,7 @@ inline void unwhiten(N n, M m, const Update& update, const V* x, V* out) {
 
 // Gain and weighted innovation of an update, K' = S^-1 H P [m, n] and e = S^-1 v [m].
 template <class V, class N, class M, class Update>
-inline void kalman_gain(N n, M m, const Update& update, V* gain, V* weight) {
+STATESPACE_INLINE void kalman_gain(N n, M m, const Update& update, V* gain, V* weight) {
   unwhiten<V>(n, m, update, update.w, gain);
   unwhiten<V>(Fixed<1>(), m, update, update.z, weight);
 }
@@ -76,7 +76,7 @@ struct KalmanMomentCotangents {
 
 // x += (y + y') / 2 for x[n, n], symmetric.
 template <class V, class N>
-inline void add_symmetric(N n, const V* y, V* x) {
+STATESPACE_INLINE void add_symmetric(N n, const V* y, V* x) {
   const V half = splat<V>(ScalarOf<V>(0.5));
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j <= i; ++j) {
@@ -86,14 +86,15 @@ inline void add_symmetric(N n, const V* y, V* x) {
   }
 }
 
-inline int64_t kalman_adjoint_work_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t kalman_adjoint_work_size(int64_t n, int64_t m) {
   return 2 * n * n + 3 * m * n + 2 * m * m + 3 * m + n;
 }
 
 // S^-1 over the observed components from its Cholesky factor, lower triangle; rows of missing
 // components are zero. `work` holds m * m numbers.
 template <class V, class M>
-inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precision, V* work) {
+STATESPACE_INLINE void innovation_precision(M m, const KalmanUpdate<V>& update, V* precision,
+                                            V* work) {
   for (int j = 0; j < m; ++j) {  // work = L^-1, column by column
     for (int i = j; i < m; ++i) {
       V sum = i == j ? update.observed[j] : V();
@@ -112,7 +113,7 @@ inline void innovation_precision(M m, const KalmanUpdate<V>& update, V* precisio
 
 // F' r, for F that may be the same in all lanes.
 template <class V, class A, class N>
-inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
+STATESPACE_INLINE void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
   set_zero(n, r_filtered);
   add_transposed_product<V>(n, n, f, r, r_filtered, r_filtered);
 }
@@ -120,10 +121,11 @@ inline void undo_prediction(N n, const A* f, const V* r, V* r_filtered) {
 // 1. Undoes the prediction from the filtered moments: r[n], cov[n, n], the cotangents of the next
 // predicted moments, become r_filtered and n_filtered. `work` holds n * n numbers.
 template <class V, class N>
-inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& model,
-                                   const V* filtered_mean, const V* filtered_covariance, const V* r,
-                                   const V* cov, const KalmanCotangents<V>& bar, V* r_filtered,
-                                   V* n_filtered, V* work) {
+STATESPACE_INLINE void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& model,
+                                              const V* filtered_mean, const V* filtered_covariance,
+                                              const V* r, const V* cov,
+                                              const KalmanCotangents<V>& bar, V* r_filtered,
+                                              V* n_filtered, V* work) {
   const V two = splat<V>(ScalarOf<V>(2));
   const V* const zero = nullptr;
   congruence(model.f_transpose_pattern, n, model.f_transpose, model.f, cov, zero, work, n_filtered);
@@ -146,11 +148,11 @@ inline void kalman_predict_adjoint(N n, int noise, const KalmanParameters<V>& mo
 // next predicted moments, replaced by those of a and p. weight: cotangent of the step's
 // log-density; moments: those of its other outputs, or null.
 template <class V, class N, class M>
-inline void kalman_adjoint(N n, M m, int noise, int observation_noise,
-                           const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
-                           const V* a, const V* p, const V& weight,
-                           const KalmanMomentCotangents<V>* moments, V* r, V* cov,
-                           const KalmanCotangents<V>& bar, V* work) {
+STATESPACE_INLINE void kalman_adjoint(N n, M m, int noise, int observation_noise,
+                                      const KalmanParameters<V>& model,
+                                      const KalmanUpdate<V>& update, const V* a, const V* p,
+                                      const V& weight, const KalmanMomentCotangents<V>* moments,
+                                      V* r, V* cov, const KalmanCotangents<V>& bar, V* work) {
   const V two = splat<V>(ScalarOf<V>(2)), half = splat<V>(ScalarOf<V>(0.5));
   V* const nf = work;                  // scratch [n, n]
   V* const n_filtered = nf + n * n;    // N_f [n, n]

@@ -46,23 +46,24 @@ struct KalmanUpdate {
 };
 
 // Numbers needed for a KalmanParameters and a KalmanUpdate.
-inline int64_t kalman_parameters_size(int64_t n, int64_t m, int64_t k, int64_t r) {
+STATESPACE_INLINE int64_t kalman_parameters_size(int64_t n, int64_t m, int64_t k, int64_t r) {
   return 3 * n * n + n * k + m * n + m * r + m * m + n + m;
 }
-inline int64_t kalman_update_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t kalman_update_size(int64_t n, int64_t m) {
   return 4 * m + 2 * m * m + m * n + n + n * n;
 }
 
 // Lays the arrays out in `memory` and returns what follows them.
 template <class V>
-inline V* place(KalmanParameters<V>& x, V* memory, int64_t n, int64_t m, int64_t k, int64_t r) {
+STATESPACE_INLINE V* place(KalmanParameters<V>& x, V* memory, int64_t n, int64_t m, int64_t k,
+                           int64_t r) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.f = take(n * n), x.f_transpose = take(n * n), x.g = take(n * k), x.q = take(n * n);
   x.h = take(m * n), x.c = take(m * r), x.r = take(m * m), x.b = take(n), x.d = take(m);
   return memory;
 }
 template <class V>
-inline V* place(KalmanUpdate<V>& x, V* memory, int64_t n, int64_t m) {
+STATESPACE_INLINE V* place(KalmanUpdate<V>& x, V* memory, int64_t n, int64_t m) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.observed = take(m), x.v = take(m), x.s = take(m * m), x.l = take(m * m), x.inverse = take(m);
   x.z = take(m), x.w = take(m * n), x.a = take(n), x.p = take(n * n);
@@ -110,7 +111,7 @@ STATESPACE_ALWAYS_INLINE void add_products(N n, K k, const A* a, int64_t row, in
 template <class V, class A, class N, class K>
 STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const V* y,
                                                      const V* base, V* x) {
-  if constexpr (kLanes<V> == 1 && std::is_floating_point_v<V>) {
+  if constexpr (kAlone<V> && std::is_floating_point_v<V>) {
     using U = Vector<V>;
     constexpr int kWidth = kLanes<U>;
     if (n >= kWidth && n <= 4 * kWidth) {  // all of x in registers, the last from n - kWidth on
@@ -132,7 +133,7 @@ STATESPACE_ALWAYS_INLINE void add_transposed_product(N n, K k, const A* a, const
       });
     }
   }
-  if constexpr (kLanes<V> == 1) {
+  if constexpr (kAlone<V>) {
     if (x != base) std::copy_n(base, static_cast<int>(n), x);
     multiply<Into::kAdd>(Fixed<1>(), n, k, rows(y, k), rows(a, n), x);
   } else {
@@ -172,8 +173,8 @@ STATESPACE_ALWAYS_INLINE void kalman_innovation_covariance(N n, M m,
 
 // Both of the above.
 template <class V, class N, class M>
-inline void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
-                              const V* p, V* v, V* w, V* s) {
+STATESPACE_INLINE void kalman_innovation(N n, M m, const KalmanParameters<V>& model, const V* y,
+                                         const V* a, const V* p, V* v, V* w, V* s) {
   kalman_innovation_mean<V>(n, m, model.h_pattern, model.h, model.d, y, a, v);
   kalman_innovation_covariance(n, m, model, p, w, s);
 }
@@ -187,7 +188,7 @@ STATESPACE_ALWAYS_INLINE void kalman_update_covariance(N n, M m, const KalmanPar
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), zero = V();
   FiniteCheck<V> finite;
-  if constexpr (kLanes<V> == 1) {
+  if constexpr (kAlone<V>) {
     finite.add(n * n, p);
   } else {
     for (int i = 0; i < n; ++i) finite.add(i + 1, p + i * n);
@@ -254,7 +255,7 @@ struct KalmanWeights {
 };
 
 template <class V>
-inline KalmanWeights<V> weights(const KalmanUpdate<V>& update) {
+STATESPACE_INLINE KalmanWeights<V> weights(const KalmanUpdate<V>& update) {
   return {update.observed, update.l, update.inverse, update.w};
 }
 
@@ -285,8 +286,8 @@ STATESPACE_ALWAYS_INLINE Mask<V> kalman_update_mean(N n, M m, const KalmanWeight
 
 // Conditions the predicted moments a[n], p[n, n] on y[m], of which NaN entries are missing.
 template <class V, class N, class M>
-inline void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y, const V* a,
-                          const V* p, KalmanUpdate<V>& out) {
+STATESPACE_INLINE void kalman_update(N n, M m, const KalmanParameters<V>& model, const V* y,
+                                     const V* a, const V* p, KalmanUpdate<V>& out) {
   kalman_update_covariance(n, m, model, y, p, out);
   const Mask<V> ok = kalman_update_mean<V>(n, m, weights(out), model.h_pattern, model.h, model.d, y,
                                            a, out.v, out.z, out.a);
@@ -310,8 +311,8 @@ STATESPACE_ALWAYS_INLINE void kalman_predict_covariance(N n, const KalmanParamet
 
 // Predicted moments of the next step. `work` holds n * n numbers.
 template <class V, class N>
-inline void kalman_predict(N n, const KalmanParameters<V>& model, const V* filtered_mean,
-                           const V* filtered_covariance, V* a, V* p, V* work) {
+STATESPACE_INLINE void kalman_predict(N n, const KalmanParameters<V>& model, const V* filtered_mean,
+                                      const V* filtered_covariance, V* a, V* p, V* work) {
   kalman_predict_covariance(n, model, filtered_covariance, p, work);
   kalman_predict_mean<V>(n, model.f_transpose, model.b, filtered_mean, a);
 }

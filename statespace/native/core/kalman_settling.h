@@ -19,7 +19,7 @@ namespace STATESPACE_ISA {
 
 // The lanes in which x[n, n] and y[n, n], covariances or minus such, are equal to within rounding.
 template <class V, class N>
-inline Mask<V> nearly_equal(N n, const V* x, const V* y) {
+STATESPACE_BUILDING_BLOCK Mask<V> nearly_equal(N n, const V* x, const V* y) {
   using T = ScalarOf<V>;
   const V tolerance =
       splat<V>(2 * static_cast<T>(static_cast<int>(n)) * std::numeric_limits<T>::epsilon());
@@ -41,7 +41,7 @@ inline Mask<V> nearly_equal(N n, const V* x, const V* y) {
 
 // The lanes in which just the same components of y[m] and of an earlier step are missing.
 template <class V, class M>
-inline Mask<V> same_pattern(M m, const V* y, const V* observed) {
+STATESPACE_INLINE Mask<V> same_pattern(M m, const V* y, const V* observed) {
   Mask<V> same = V() == V();
   for (int i = 0; i < m; ++i) {
     same = mask_and(same, (y[i] == y[i]) == (observed[i] != V()));
@@ -53,22 +53,27 @@ inline Mask<V> same_pattern(M m, const V* y, const V* observed) {
 template <class V>
 class Settling {
  public:
-  explicit Settling(V* memory) : checkpoint_(memory) {}  // n * n numbers
+  STATESPACE_INLINE explicit Settling(V* memory) : checkpoint_(memory) {}  // n * n numbers
 
   // Whether the next step repeats the last one in all lanes. same: where nothing else than the
   // covariance makes a difference between the two.
-  bool repeats(const Mask<V>& same) const { return all_lanes(repeated_lanes(same)); }
-  Mask<V> repeated_lanes(const Mask<V>& same) const { return mask_and(settled_, same); }
+  STATESPACE_INLINE bool repeats(const Mask<V>& same) const {
+    return all_lanes(repeated_lanes(same));
+  }
+  STATESPACE_INLINE Mask<V> repeated_lanes(const Mask<V>& same) const {
+    return mask_and(settled_, same);
+  }
 
   // A step has led from p[n, n] to next[n, n], which becomes p where it stays. same: as above, of
   // this step and the one before.
   template <class N>
-  void advance(N n, const Mask<V>& same, const V* p, V* next) {
+  STATESPACE_INLINE void advance(N n, const Mask<V>& same, const V* p, V* next) {
     advance(n, same, V() == V(), p, next);
   }
   // may_settle: lanes that do not go on whatever they are.
   template <class N>
-  void advance(N n, const Mask<V>& same, const Mask<V>& may_settle, const V* p, V* next) {
+  STATESPACE_INLINE void advance(N n, const Mask<V>& same, const Mask<V>& may_settle, const V* p,
+                                 V* next) {
     settled_ = mask_and(settled_, same);
     if (checkpoint_count_ > 0 && 4 * age() >= checkpoint_count_ && !all_lanes(settled_)) {
       const Mask<V> near = mask_and(may_settle, nearly_equal(n, next, p));
@@ -84,7 +89,7 @@ class Settling {
 
   // The same where the last step has been repeated, not computed: p[n, n] has stayed.
   template <class N>
-  void count(N n, const V* p) {
+  STATESPACE_INLINE void count(N n, const V* p) {
     // As soon as the checkpoint has come of age: what settles is seen the sooner.
     if (++count_ >= kFirstCheckpoint && 4 * count_ >= 5 * checkpoint_count_) {
       for (int i = 0; i < n * n; ++i) checkpoint_[i] = p[i];
@@ -93,7 +98,9 @@ class Settling {
   }
 
  private:
-  int64_t age() const { return count_ + 1 - checkpoint_count_; }  // of the checkpoint
+  STATESPACE_INLINE int64_t age() const {
+    return count_ + 1 - checkpoint_count_;
+  }  // of the checkpoint
 
   static constexpr int64_t kFirstCheckpoint = 32;
 

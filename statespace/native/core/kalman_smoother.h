@@ -17,8 +17,8 @@ struct SmoothedMoments {
 
 // L^-1 H over the observed components; rows of missing ones are zero.
 template <class V, class N, class M>
-inline void whiten_observation(N n, M m, const KalmanParameters<V>& model,
-                               const KalmanUpdate<V>& update, V* whitened) {
+STATESPACE_INLINE void whiten_observation(N n, M m, const KalmanParameters<V>& model,
+                                          const KalmanUpdate<V>& update, V* whitened) {
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j < n; ++j) {
       V row = update.observed[i] * model.h[i * n + j];
@@ -31,7 +31,7 @@ inline void whiten_observation(N n, M m, const KalmanParameters<V>& model,
 // |F|' diag(N)^(1/2) [n], whose products bound the entries of F' N F and what rounding leaves of
 // them, for |N_jk| <= (N_jj N_kk)^(1/2).
 template <class V, class N>
-inline void information_bound(N n, const V* f, const V* cov, V* bound) {
+STATESPACE_INLINE void information_bound(N n, const V* f, const V* cov, V* bound) {
   set_zero(n, bound);
   for (int j = 0; j < n; ++j) {
     const V root = square_root(maximum(cov[j * n + j], V()));
@@ -43,7 +43,8 @@ inline void information_bound(N n, const V* f, const V* cov, V* bound) {
 // the states. Times the machine's epsilon it bounds the relative error of that variance. bound: as
 // above; p: filtered [n, n]. `work` holds n numbers.
 template <class V, class N>
-inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothed, V* work) {
+STATESPACE_INLINE V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothed,
+                                          V* work) {
   const V zero = V(), infinite = splat<V>(std::numeric_limits<ScalarOf<V>>::infinity());
   V* const sums = work;  // |P| times the bound
   set_zero(n, sums);
@@ -65,7 +66,7 @@ inline V smoother_cancellation(N n, const V* bound, const V* p, const V* smoothe
 template <class T>
 constexpr T kLargestCancellation = sizeof(T) == sizeof(double) ? T(1 << 22) : T(1 << 13);
 
-inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
   return 3 * n * n + 3 * m * n + m + n;
 }
 
@@ -77,9 +78,9 @@ inline int64_t kalman_smoother_work_size(int64_t n, int64_t m) {
 // equal to a + P r_{t-1} and P - P N_{t-1} P, without the worst of their cancellation after a vague
 // start. Returns what is left of it, as smoother_cancellation.
 template <class V, class N, class M>
-inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
-                           const KalmanUpdate<V>& update, const V* next_p, V* cov,
-                           const SmoothedMoments<V>& out, V* work) {
+STATESPACE_INLINE V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
+                                      const KalmanUpdate<V>& update, const V* next_p, V* cov,
+                                      const SmoothedMoments<V>& out, V* work) {
   V* const x = work;                 // scratch [n, n]
   V* const n_p = x + n * n;          // F' N F P_f [n, n]
   V* const back = n_p + n * n;       // F' N F, then F' N F (I - K H) [n, n]
@@ -122,8 +123,8 @@ inline V smooth_covariance(N n, M m, const KalmanParameters<V>& model,
 // u = L'^-1 (z - L^-1 H P r) [m], S^-1 v - K'r, and r += H'u: from r_f = F'r of the step after to
 // r.
 template <class V, class A, class N, class M>
-inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, const V* z, V* r,
-                        V* u) {
+STATESPACE_INLINE void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h,
+                                   const V* z, V* r, V* u) {
   add_products<Into::kSubtract>(m, n, weights.w, n, 1, r, z, u);
   for (int i = m - 1; i >= 0; --i) {
     V sum = u[i];
@@ -135,14 +136,14 @@ inline void undo_update(N n, M m, const KalmanWeights<A>& weights, const A* h, c
   add_transposed_product<V>(n, m, h, u, r, r);
 }
 
-inline int64_t smooth_mean_work_size(int64_t n, int64_t m) { return n + m; }
+STATESPACE_INLINE int64_t smooth_mean_work_size(int64_t n, int64_t m) { return n + m; }
 
 // The smoothed mean of a step, from its filtered moments. r[n] is r_t as it comes from step t + 1;
 // it is replaced by that of step t. What has no data may be the same in all lanes.
 template <class V, class A, class N, class M>
-inline void smooth_mean(N n, M m, const KalmanWeights<A>& weights, const A* f, const A* h,
-                        const A* filtered_covariance, const V* filtered_mean, const V* z, V* r,
-                        V* mean, V* work) {
+STATESPACE_INLINE void smooth_mean(N n, M m, const KalmanWeights<A>& weights, const A* f,
+                                   const A* h, const A* filtered_covariance, const V* filtered_mean,
+                                   const V* z, V* r, V* mean, V* work) {
   V* const r_filtered = work;
   undo_prediction(n, f, r, r_filtered);
   for (int i = 0; i < n; ++i) r[i] = r_filtered[i];
@@ -152,8 +153,9 @@ inline void smooth_mean(N n, M m, const KalmanWeights<A>& weights, const A* f, c
 
 // Both. `work` holds kalman_smoother_work_size numbers.
 template <class V, class N, class M>
-inline V kalman_smooth(N n, M m, const KalmanParameters<V>& model, const KalmanUpdate<V>& update,
-                       const V* next_p, V* r, V* cov, const SmoothedMoments<V>& out, V* work) {
+STATESPACE_INLINE V kalman_smooth(N n, M m, const KalmanParameters<V>& model,
+                                  const KalmanUpdate<V>& update, const V* next_p, V* r, V* cov,
+                                  const SmoothedMoments<V>& out, V* work) {
   smooth_mean<V>(n, m, weights(update), model.f, model.h, update.p, update.a, update.z, r, out.mean,
                  work);
   return smooth_covariance(n, m, model, update, next_p, cov, out, work);

@@ -46,12 +46,12 @@ struct SmootherAdjoint {
   V* h;                      // [m, n]
 };
 
-inline int64_t smoother_adjoint_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t smoother_adjoint_size(int64_t n, int64_t m) {
   return n + 4 * n * n + m + m * m + m * n;
 }
 
 template <class V>
-inline V* place(SmootherAdjoint<V>& x, V* memory, int64_t n, int64_t m) {
+STATESPACE_INLINE V* place(SmootherAdjoint<V>& x, V* memory, int64_t n, int64_t m) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.filtered_mean = take(n), x.filtered_covariance = take(n * n), x.covariance = take(n * n);
   x.next_covariance = take(n * n), x.innovation = take(m);
@@ -59,13 +59,13 @@ inline V* place(SmootherAdjoint<V>& x, V* memory, int64_t n, int64_t m) {
   return memory;
 }
 
-inline int64_t smoother_adjoint_work_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t smoother_adjoint_work_size(int64_t n, int64_t m) {
   return 8 * n * n + 2 * n + 2 * m * n + m;
 }
 
 // y = A x for A[rows, columns].
 template <class V, class N, class M>
-inline void multiply_vector(M rows, N columns, const V* a, const V* x, V* y) {
+STATESPACE_INLINE void multiply_vector(M rows, N columns, const V* a, const V* x, V* y) {
   for (int i = 0; i < rows; ++i) {
     V sum = V();
     for (int j = 0; j < columns; ++j) sum = mul_add(a[i * columns + j], x[j], sum);
@@ -75,7 +75,7 @@ inline void multiply_vector(M rows, N columns, const V* a, const V* x, V* y) {
 
 // x = (x + x') / 2 for x[n, n].
 template <class V, class N>
-inline void symmetrise(N n, V* x) {
+STATESPACE_INLINE void symmetrise(N n, V* x) {
   const V half = splat<V>(ScalarOf<V>(0.5));
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j <= i; ++j) x[i * n + j] = half * (x[i * n + j] + x[j * n + i]);
@@ -87,10 +87,11 @@ inline void symmetrise(N n, V* x) {
 // from. r_bar[n], cov_bar[n, n] (symmetric): cotangents of what it handed on, replaced by those of
 // r and cov.
 template <class V, class N, class M>
-inline void kalman_smooth_adjoint(N n, M m, const KalmanParameters<V>& model,
-                                  const KalmanUpdate<V>& update, const V* p, const V* next_p,
-                                  const V* r, const V* cov, const SmoothedCotangents<V>& bar,
-                                  V* r_bar, V* cov_bar, const SmootherAdjoint<V>& out, V* work) {
+STATESPACE_INLINE void kalman_smooth_adjoint(N n, M m, const KalmanParameters<V>& model,
+                                             const KalmanUpdate<V>& update, const V* p,
+                                             const V* next_p, const V* r, const V* cov,
+                                             const SmoothedCotangents<V>& bar, V* r_bar, V* cov_bar,
+                                             const SmootherAdjoint<V>& out, V* work) {
   using T = ScalarOf<V>;
   const V two = splat<V>(T(2)), half = splat<V>(T(0.5));
   const auto take = [&work](int64_t count) { return (work += count) - count; };

@@ -47,17 +47,17 @@ struct SquareRootUpdate {
 struct SquareRootSizes {
   int observation_noise, noise;  // r, k
 
-  int filtered(int n) const { return observation_noise + n; }  // (rho, xi)
-  int updated(int n) const { return 1 + filtered(n); }         // (epsilon, rho, xi)
-  int predicted(int n) const { return filtered(n) + noise; }   // (eta, q)
+  STATESPACE_INLINE int filtered(int n) const { return observation_noise + n; }  // (rho, xi)
+  STATESPACE_INLINE int updated(int n) const { return 1 + filtered(n); }  // (epsilon, rho, xi)
+  STATESPACE_INLINE int predicted(int n) const { return filtered(n) + noise; }  // (eta, q)
 };
 
-inline int64_t square_root_update_size(int64_t n, int64_t m, int64_t r) {
+STATESPACE_INLINE int64_t square_root_update_size(int64_t n, int64_t m, int64_t r) {
   return 4 * m + m * m + m * n + n + (m + n) * (1 + r + n);
 }
 
 template <class V>
-inline V* place(SquareRootUpdate<V>& x, V* memory, int64_t n, int64_t m, int64_t r) {
+STATESPACE_INLINE V* place(SquareRootUpdate<V>& x, V* memory, int64_t n, int64_t m, int64_t r) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.observed = take(m), x.v = take(m), x.l = take(m * m), x.inverse = take(m), x.z = take(m);
   x.w = take(m * n), x.a = take(n);
@@ -67,14 +67,14 @@ inline V* place(SquareRootUpdate<V>& x, V* memory, int64_t n, int64_t m, int64_t
 
 // X, [n, r + n], in its place.
 template <class V>
-inline View<V> filtered_rows(const SquareRootUpdate<V>& update, int width) {
+STATESPACE_INLINE View<V> filtered_rows(const SquareRootUpdate<V>& update, int width) {
   return {update.x + 1, width, 1};
 }
 
 // The rows of the observation over (rho, xi): C and H S, side by side, rows `stride` apart.
 template <class V, class N, class M>
-inline void observation_rows(N n, M m, int r, const KalmanParameters<V>& model, const V* scale,
-                             V* out, int64_t stride) {
+STATESPACE_INLINE void observation_rows(N n, M m, int r, const KalmanParameters<V>& model,
+                                        const V* scale, V* out, int64_t stride) {
   for (int i = 0; i < m; ++i) {
     for (int j = 0; j < r; ++j) out[i * stride + j] = model.c[i * r + j];
   }
@@ -84,8 +84,8 @@ inline void observation_rows(N n, M m, int r, const KalmanParameters<V>& model, 
 // Applies the reflector of a component to rows with room for epsilon in front, takes what comes out
 // there to `front`, `stride` apart, and clears it.
 template <class V>
-inline void reflect_into_front(int num_rows, int width, const V* reflector, V* x, V* front,
-                               int64_t stride) {
+STATESPACE_INLINE void reflect_into_front(int num_rows, int width, const V* reflector, V* x,
+                                          V* front, int64_t stride) {
   apply_reflector(num_rows, width, reflector, x, width);
   for (int i = 0; i < num_rows; ++i) {
     front[i * stride] = x[i * width];
@@ -96,7 +96,8 @@ inline void reflect_into_front(int num_rows, int width, const V* reflector, V* x
 // Rows over (epsilon, rho, xi) in the coordinates after an update: front[m, num_rows] are the
 // coefficients of the components' epsilon, x[num_rows, width] keeps those of eta.
 template <class V, class M, class R>
-inline void reflect_by_update(R num_rows, M m, int width, const V* reflectors, V* x, V* front) {
+STATESPACE_INLINE void reflect_by_update(R num_rows, M m, int width, const V* reflectors, V* x,
+                                         V* front) {
   for (int i = 0; i < m; ++i) {
     reflect_into_front<V>(num_rows, width, reflectors + i * width, x, front + i * num_rows, 1);
   }
@@ -105,9 +106,10 @@ inline void reflect_by_update(R num_rows, M m, int width, const V* reflectors, V
 // Conditions the state a + S xi, scale[n, n] = S lower triangular, on y[m], of which NaN entries
 // are missing. `largest`: what the log-density may be.
 template <class V, class N, class M>
-inline void square_root_update(N n, M m, const SquareRootSizes& sizes,
-                               const KalmanParameters<V>& model, const V& largest, const V* y,
-                               const V* a, const V* scale, SquareRootUpdate<V>& out) {
+STATESPACE_INLINE void square_root_update(N n, M m, const SquareRootSizes& sizes,
+                                          const KalmanParameters<V>& model, const V& largest,
+                                          const V* y, const V* a, const V* scale,
+                                          SquareRootUpdate<V>& out) {
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), zero = V();
   const V largest_pivot = splat<V>(std::numeric_limits<T>::max() / 2);  // for LogProduct
@@ -157,15 +159,17 @@ inline void square_root_update(N n, M m, const SquareRootSizes& sizes,
 }
 
 // Reflectors of a row each, and behind them what core/lq.h keeps of their blocks.
-inline int64_t reflectors_size(int64_t n, int64_t width) {
+STATESPACE_INLINE int64_t reflectors_size(int64_t n, int64_t width) {
   return n * width + block_work_size(n, n);
 }
 
 // Moments of the next step, the scale lower triangular with a non-negative diagonal. `reflectors`
 // become those that leave the next state's coordinates of (eta, q), reflectors_size(n, predicted).
 template <class V, class N>
-inline void square_root_predict(N n, const SquareRootSizes& sizes, const KalmanParameters<V>& model,
-                                const SquareRootUpdate<V>& update, V* a, V* scale, V* reflectors) {
+STATESPACE_INLINE void square_root_predict(N n, const SquareRootSizes& sizes,
+                                           const KalmanParameters<V>& model,
+                                           const SquareRootUpdate<V>& update, V* a, V* scale,
+                                           V* reflectors) {
   const int filtered = sizes.filtered(n), width = sizes.predicted(n);
   multiply(n, filtered, n, rows<V>(model.f, n), filtered_rows(update, sizes.updated(n)), reflectors,
            width);
@@ -182,9 +186,12 @@ inline void square_root_predict(N n, const SquareRootSizes& sizes, const KalmanP
 
 // A lower triangular scale[n, n] of the covariance A A', from a[n, columns]. `reflectors` become
 // those that do it, reflectors_size(n, triangular_scale_width(n, columns)).
-inline int triangular_scale_width(int n, int columns) { return columns > n ? columns : n; }
+STATESPACE_INLINE int triangular_scale_width(int n, int columns) {
+  return columns > n ? columns : n;
+}
 template <class V, class N>
-inline void triangular_scale(N n, int columns, const View<V>& a, V* scale, V* reflectors) {
+STATESPACE_INLINE void triangular_scale(N n, int columns, const View<V>& a, V* scale,
+                                        V* reflectors) {
   const int width = triangular_scale_width(n, columns);
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < width; ++j) reflectors[i * width + j] = j < columns ? a(i, j) : V();
@@ -194,7 +201,7 @@ inline void triangular_scale(N n, int columns, const View<V>& a, V* scale, V* re
 
 // rows[n, width] = (w, 0) Q for w[n, n] and the reflectors of either.
 template <class V, class N>
-inline void reflect_back(N n, int width, const V* w, V* reflectors, V* rows) {
+STATESPACE_INLINE void reflect_back(N n, int width, const V* w, V* reflectors, V* rows) {
   for (int i = 0; i < n; ++i) {
     for (int j = 0; j < width; ++j) rows[i * width + j] = j < n ? w[i * n + j] : V();
   }

@@ -36,12 +36,13 @@ struct SquareRootCotangent {
 
 // Rows of the identity over (epsilon, rho, xi): those of `count` coordinates from `first` on.
 template <class V>
-inline void coordinate_rows(int first, int count, int width, V* x) {
+STATESPACE_INLINE void coordinate_rows(int first, int count, int width, V* x) {
   set_zero(static_cast<int64_t>(count) * width, x);
   for (int i = 0; i < count; ++i) x[i * width + first + i] = splat<V>(ScalarOf<V>(1));
 }
 
-inline int64_t square_root_adjoint_work_size(int64_t n, int64_t m, int64_t r, int64_t k) {
+STATESPACE_INLINE int64_t square_root_adjoint_work_size(int64_t n, int64_t m, int64_t r,
+                                                        int64_t k) {
   const int64_t filtered = r + n;
   return n * (filtered + k) + n * filtered + filtered * (1 + filtered) + 3 * m * filtered + m * n +
          3 * m + n + filtered;
@@ -50,10 +51,11 @@ inline int64_t square_root_adjoint_work_size(int64_t n, int64_t m, int64_t r, in
 // Undoes a prediction: `cotangent` of the next state becomes r_f and J[n, r + n] of the filtered
 // one. reflectors: what square_root_predict left. `work` holds n * (r + n + k) numbers.
 template <class V, class N>
-inline void undo_prediction(N n, const SquareRootSizes& sizes, const KalmanParameters<V>& model,
-                            const SquareRootUpdate<V>& update, V* reflectors,
-                            const SquareRootCotangent<V>& cotangent, V* r_filtered, V* j,
-                            const KalmanCotangents<V>& bar, V* work) {
+STATESPACE_INLINE void undo_prediction(N n, const SquareRootSizes& sizes,
+                                       const KalmanParameters<V>& model,
+                                       const SquareRootUpdate<V>& update, V* reflectors,
+                                       const SquareRootCotangent<V>& cotangent, V* r_filtered, V* j,
+                                       const KalmanCotangents<V>& bar, V* work) {
   const int filtered = sizes.filtered(n), width = sizes.predicted(n), noise = sizes.noise;
   const View<V> x = filtered_rows(update, sizes.updated(n));
   const V* const r = cotangent.r;
@@ -81,11 +83,11 @@ inline void undo_prediction(N n, const SquareRootSizes& sizes, const KalmanParam
 // of the prediction, null where there was none. weight: cotangent of the step's log-density. `work`
 // holds square_root_adjoint_work_size numbers.
 template <class V, class N, class M>
-inline void square_root_adjoint(N n, M m, const SquareRootSizes& sizes,
-                                const KalmanParameters<V>& model, const SquareRootUpdate<V>& update,
-                                V* reflectors, const V& weight,
-                                const SquareRootCotangent<V>& cotangent,
-                                const KalmanCotangents<V>& bar, V* work) {
+STATESPACE_INLINE void square_root_adjoint(N n, M m, const SquareRootSizes& sizes,
+                                           const KalmanParameters<V>& model,
+                                           const SquareRootUpdate<V>& update, V* reflectors,
+                                           const V& weight, const SquareRootCotangent<V>& cotangent,
+                                           const KalmanCotangents<V>& bar, V* work) {
   const int observation_noise = sizes.observation_noise;
   const int filtered = sizes.filtered(n), width = sizes.updated(n);
   const auto take = [&work](int64_t count) { return (work += count) - count; };

@@ -24,7 +24,8 @@ struct SquareRootPosterior {
   V* state;  // S M [n, n]
 };
 
-inline int64_t square_root_smoother_work_size(int64_t n, int64_t m, int64_t r, int64_t k) {
+STATESPACE_INLINE int64_t square_root_smoother_work_size(int64_t n, int64_t m, int64_t r,
+                                                         int64_t k) {
   return n * (1 + r + n) + m * n + n + 2 * n * n + n * (r + n + k) + block_work_size(n, n);
 }
 
@@ -32,10 +33,11 @@ inline int64_t square_root_smoother_work_size(int64_t n, int64_t m, int64_t r, i
 // last step, where `posterior` is not read and lag_one not written. `work` holds
 // square_root_smoother_work_size numbers.
 template <class V, class N, class M>
-inline void square_root_smooth(N n, M m, const SquareRootSizes& sizes,
-                               const SquareRootUpdate<V>& update, const V* a, const V* scale,
-                               const V* reflectors, const SquareRootPosterior<V>& posterior,
-                               const SmoothedMoments<V>& out, V* work) {
+STATESPACE_INLINE void square_root_smooth(N n, M m, const SquareRootSizes& sizes,
+                                          const SquareRootUpdate<V>& update, const V* a,
+                                          const V* scale, const V* reflectors,
+                                          const SquareRootPosterior<V>& posterior,
+                                          const SmoothedMoments<V>& out, V* work) {
   const int filtered = sizes.filtered(n), width = sizes.updated(n);
   const auto take = [&work](int64_t count) { return (work += count) - count; };
   V* const basis = take(int64_t{n} * width);  // rows of xi

@@ -50,34 +50,34 @@ struct UnivariateComponent {
   V met;         // 1 in the lanes in which the observation is diffuse, else 0
   bool any_met;  // whether there are any
 
-  Mask<V> is_diffuse() const { return met != V(); }
+  STATESPACE_INLINE Mask<V> is_diffuse() const { return met != V(); }
 };
 
-inline int64_t univariate_state_size(int64_t n) { return n + 2 * n * n + 1; }
-inline int64_t decorrelated_size(int64_t n, int64_t m) { return 3 * m + m * n + m * m; }
-inline int64_t univariate_component_size(int64_t n) { return 3 * n; }
+STATESPACE_INLINE int64_t univariate_state_size(int64_t n) { return n + 2 * n * n + 1; }
+STATESPACE_INLINE int64_t decorrelated_size(int64_t n, int64_t m) { return 3 * m + m * n + m * m; }
+STATESPACE_INLINE int64_t univariate_component_size(int64_t n) { return 3 * n; }
 
 template <class V>
-inline V* place(UnivariateState<V>& x, V* memory, int64_t n) {
+STATESPACE_INLINE V* place(UnivariateState<V>& x, V* memory, int64_t n) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.a = take(n), x.p = take(n * n), x.b = take(n * n), x.left = take(1);
   return memory;
 }
 template <class V>
-inline V* place(Decorrelated<V>& x, V* memory, int64_t n, int64_t m) {
+STATESPACE_INLINE V* place(Decorrelated<V>& x, V* memory, int64_t n, int64_t m) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.observed = take(m), x.h = take(m * n), x.y = take(m), x.noise = take(m), x.l = take(m * m);
   return memory;
 }
 template <class V>
-inline V* place(UnivariateComponent<V>& x, V* memory, int64_t n) {
+STATESPACE_INLINE V* place(UnivariateComponent<V>& x, V* memory, int64_t n) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.cross = take(n), x.x = take(n), x.gain = take(n);
   return memory;
 }
 
 template <class V, class N>
-inline void copy_state(N n, const UnivariateState<V>& from, UnivariateState<V>& to) {
+STATESPACE_INLINE void copy_state(N n, const UnivariateState<V>& from, UnivariateState<V>& to) {
   for (int i = 0; i < n; ++i) to.a[i] = from.a[i];
   for (int i = 0; i < n * n; ++i) to.p[i] = from.p[i];
   to.diffuse = from.diffuse;
@@ -91,7 +91,7 @@ template <class T>
 constexpr T kCancelled = sizeof(T) == 4 ? T(2.4e-5) : T(3.7e-11);
 
 template <class V>
-inline V norm(int n, const V* x) {
+STATESPACE_INLINE V norm(int n, const V* x) {
   V sum = V();
   for (int i = 0; i < n; ++i) sum = mul_add(x[i], x[i], sum);
   return square_root(sum);
@@ -101,7 +101,7 @@ inline V norm(int n, const V* x) {
 // are zero by the structure of the model, but need not be so in the neighbourhood of its
 // parameters: the adjoint takes no notice.
 template <class V, class N>
-inline void clean(N n, const V* scale, V* b) {
+STATESPACE_INLINE void clean(N n, const V* scale, V* b) {
   for (int i = 0; i < n; ++i) {
     const V bound = splat<V>(kCancelled<ScalarOf<V>>) * scale[i];
     const Mask<V> noise = norm(n, b + i * n) <= bound;
@@ -110,8 +110,8 @@ inline void clean(N n, const V* scale, V* b) {
 }
 
 template <class V, class N, class M>
-inline void decorrelate(N n, M m, const KalmanParameters<V>& model, const V* y,
-                        Decorrelated<V>& out) {
+STATESPACE_INLINE void decorrelate(N n, M m, const KalmanParameters<V>& model, const V* y,
+                                   Decorrelated<V>& out) {
   using T = ScalarOf<V>;
   const V one = splat<V>(T(1)), zero = V();
   for (int i = 0; i < m; ++i) {
@@ -157,8 +157,8 @@ inline void decorrelate(N n, M m, const KalmanParameters<V>& model, const V* y,
 
 // The diffuse part of a component's observation: x, s, and the gain where there is any.
 template <class V, class N>
-inline void meet_diffuse(N n, const V* h, const UnivariateState<V>& state,
-                         UnivariateComponent<V>& out) {
+STATESPACE_INLINE void meet_diffuse(N n, const V* h, const UnivariateState<V>& state,
+                                    UnivariateComponent<V>& out) {
   out.met = V();
   out.any_met = false;
   if (!state.diffuse) return;
@@ -184,7 +184,8 @@ inline void meet_diffuse(N n, const V* h, const UnivariateState<V>& state,
 
 // The diffuse factor after the observation. `scale` holds n numbers.
 template <class V, class N>
-inline void project(N n, const UnivariateComponent<V>& x, UnivariateState<V>& state, V* scale) {
+STATESPACE_INLINE void project(N n, const UnivariateComponent<V>& x, UnivariateState<V>& state,
+                               V* scale) {
   for (int i = 0; i < n; ++i) {
     scale[i] = norm(n, state.b + i * n);
     for (int j = 0; j < n; ++j) {
@@ -202,8 +203,8 @@ inline void project(N n, const UnivariateComponent<V>& x, UnivariateState<V>& st
 
 // Conditions the state on component i. `scale` holds n numbers.
 template <class V, class N>
-inline void condition(N n, const Decorrelated<V>& step, int i, UnivariateState<V>& state,
-                      UnivariateComponent<V>& out, V* scale) {
+STATESPACE_INLINE void condition(N n, const Decorrelated<V>& step, int i, UnivariateState<V>& state,
+                                 UnivariateComponent<V>& out, V* scale) {
   const V* const h = step.h + i * n;
   V v = step.y[i], f = step.noise[i];
   for (int j = 0; j < n; ++j) {
@@ -237,7 +238,7 @@ inline void condition(N n, const Decorrelated<V>& step, int i, UnivariateState<V
 
 // False in the lanes where an observation's variance is not positive or a number is not finite.
 template <class V>
-inline Mask<V> is_sound(const UnivariateComponent<V>& x) {
+STATESPACE_INLINE Mask<V> is_sound(const UnivariateComponent<V>& x) {
   const V variance = select<V>(x.is_diffuse(), x.diffuse, x.variance);
   const V square = select<V>(x.is_diffuse(), V(), x.innovation * x.innovation / x.variance);
   return mask_and(variance > V(), is_finite<V>(variance + square));
@@ -245,8 +246,8 @@ inline Mask<V> is_sound(const UnivariateComponent<V>& x) {
 
 // Moments of the next state. `work` holds n * n + 2 * n numbers.
 template <class V, class N>
-inline void univariate_predict(N n, const KalmanParameters<V>& model, UnivariateState<V>& state,
-                               V* work) {
+STATESPACE_INLINE void univariate_predict(N n, const KalmanParameters<V>& model,
+                                          UnivariateState<V>& state, V* work) {
   V* const mean = work + n * n;
   V* const scale = mean + n;
   for (int i = 0; i < n; ++i) mean[i] = state.a[i];

@@ -31,12 +31,12 @@ struct UnivariateStep {
 };
 
 // Numbers needed for a step's arrays; the structures themselves are the caller's.
-inline int64_t univariate_step_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t univariate_step_size(int64_t n, int64_t m) {
   return decorrelated_size(n, m) + m * (univariate_state_size(n) + univariate_component_size(n));
 }
 
 template <class V>
-inline V* place(UnivariateStep<V>& x, V* memory, int64_t n, int64_t m) {
+STATESPACE_INLINE V* place(UnivariateStep<V>& x, V* memory, int64_t n, int64_t m) {
   memory = place(x.observation, memory, n, m);
   for (int64_t i = 0; i < m; ++i) {
     memory = place(x.before[i], memory, n);
@@ -47,8 +47,9 @@ inline V* place(UnivariateStep<V>& x, V* memory, int64_t n, int64_t m) {
 
 // Runs the step from `state`, which becomes the filtered one. `scale` holds n numbers.
 template <class V, class N, class M>
-inline void univariate_update(N n, M m, const KalmanParameters<V>& model, const V* y,
-                              UnivariateState<V>& state, UnivariateStep<V>& step, V* scale) {
+STATESPACE_INLINE void univariate_update(N n, M m, const KalmanParameters<V>& model, const V* y,
+                                         UnivariateState<V>& state, UnivariateStep<V>& step,
+                                         V* scale) {
   decorrelate(n, m, model, y, step.observation);
   for (int i = 0; i < m; ++i) {
     copy_state(n, state, step.before[i]);
@@ -67,10 +68,11 @@ struct UnivariateCotangents {
 // Undoes the observation of component i. h_bar[n] is set; y_bar and noise_bar: its other inputs.
 // `work` holds 3 * n numbers.
 template <class V, class N>
-inline void condition_adjoint(N n, const Decorrelated<V>& step, int i,
-                              const UnivariateState<V>& before, const UnivariateComponent<V>& x,
-                              const V& weight, const UnivariateCotangents<V>& bar, V* h_bar,
-                              V& y_bar, V& noise_bar, V* work) {
+STATESPACE_INLINE void condition_adjoint(N n, const Decorrelated<V>& step, int i,
+                                         const UnivariateState<V>& before,
+                                         const UnivariateComponent<V>& x, const V& weight,
+                                         const UnivariateCotangents<V>& bar, V* h_bar, V& y_bar,
+                                         V& noise_bar, V* work) {
   const V* const h = step.h + i * n;
   const V *const k = x.gain, *const m = x.cross;
   const V two = splat<V>(ScalarOf<V>(2)), half = splat<V>(ScalarOf<V>(0.5));
@@ -145,9 +147,10 @@ inline void condition_adjoint(N n, const Decorrelated<V>& step, int i,
 // From the cotangents of the decorrelated observation, h_bar[m, n], y_bar[m] and noise_bar[m],
 // which are overwritten, to those of H, y, d and C. `work` holds m * m numbers.
 template <class V, class N, class M>
-inline void decorrelate_adjoint(N n, M m, int observation_noise, const KalmanParameters<V>& model,
-                                const Decorrelated<V>& x, V* h_bar, V* y_bar, V* noise_bar,
-                                const KalmanCotangents<V>& bar, V* work) {
+STATESPACE_INLINE void decorrelate_adjoint(N n, M m, int observation_noise,
+                                           const KalmanParameters<V>& model,
+                                           const Decorrelated<V>& x, V* h_bar, V* y_bar,
+                                           V* noise_bar, const KalmanCotangents<V>& bar, V* work) {
   const V two = splat<V>(ScalarOf<V>(2));
   V* const l_bar = work;  // below the diagonal; on it and below it then R_bar
   for (int i = 0; i < m; ++i) noise_bar[i] = noise_bar[i] * x.observed[i];
@@ -207,18 +210,19 @@ inline void decorrelate_adjoint(N n, M m, int observation_noise, const KalmanPar
   }
 }
 
-inline int64_t univariate_adjoint_work_size(int64_t n, int64_t m) {
+STATESPACE_INLINE int64_t univariate_adjoint_work_size(int64_t n, int64_t m) {
   return 2 * n * n + 4 * n + m * n + 2 * m + m * m;
 }
 
 // Undoes one step whose filtered state is `filtered`: `bar` holds the cotangents of the next
 // predicted moments, and then those of this step's.
 template <class V, class N, class M>
-inline void univariate_adjoint(N n, M m, int noise, int observation_noise,
-                               const KalmanParameters<V>& model, const UnivariateStep<V>& step,
-                               const UnivariateState<V>& filtered, const V& weight,
-                               const UnivariateCotangents<V>& bar,
-                               const KalmanCotangents<V>& parameters, V* work) {
+STATESPACE_INLINE void univariate_adjoint(N n, M m, int noise, int observation_noise,
+                                          const KalmanParameters<V>& model,
+                                          const UnivariateStep<V>& step,
+                                          const UnivariateState<V>& filtered, const V& weight,
+                                          const UnivariateCotangents<V>& bar,
+                                          const KalmanCotangents<V>& parameters, V* work) {
   V* const cov = work;
   V* const scratch = cov + n * n;
   V* const r = scratch + n * n;

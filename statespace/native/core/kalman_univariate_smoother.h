@@ -29,10 +29,10 @@ struct UnivariateBackward {
   V* gamma_2;  // [n, n]
 };
 
-inline int64_t univariate_backward_size(int64_t n) { return 2 * n + 3 * n * n; }
+STATESPACE_INLINE int64_t univariate_backward_size(int64_t n) { return 2 * n + 3 * n * n; }
 
 template <class V>
-inline V* place(UnivariateBackward<V>& x, V* memory, int64_t n) {
+STATESPACE_INLINE V* place(UnivariateBackward<V>& x, V* memory, int64_t n) {
   const auto take = [&memory](int64_t count) { return (memory += count) - count; };
   x.r = take(n), x.cov = take(n * n), x.rho = take(n), x.gamma_1 = take(n * n);
   x.gamma_2 = take(n * n);
@@ -41,8 +41,8 @@ inline V* place(UnivariateBackward<V>& x, V* memory, int64_t n) {
 
 // Takes `back` over a diffuse observation, before r and N have been. `work` holds 4 * n numbers.
 template <class V, class N>
-inline void smooth_diffuse(N n, const V* h, const UnivariateComponent<V>& x,
-                           const UnivariateBackward<V>& back, const V* n_k, V* work) {
+STATESPACE_INLINE void smooth_diffuse(N n, const V* h, const UnivariateComponent<V>& x,
+                                      const UnivariateBackward<V>& back, const V* n_k, V* work) {
   V *const k_1 = work, *const n_k_1 = work + n, *const gamma_k_1 = work + 2 * n,
            *const gamma_k = work + 3 * n;
   const V s_inverse = select<V>(x.is_diffuse(), splat<V>(ScalarOf<V>(1)) / x.diffuse, V());
@@ -81,9 +81,9 @@ inline void smooth_diffuse(N n, const V* h, const UnivariateComponent<V>& x,
 
 // Takes `back` over the observation of component i. `work` holds 6 * n numbers.
 template <class V, class N>
-inline void smooth_component(N n, const Decorrelated<V>& step, int i,
-                             const UnivariateComponent<V>& x, bool diffuse,
-                             const UnivariateBackward<V>& back, V* work) {
+STATESPACE_INLINE void smooth_component(N n, const Decorrelated<V>& step, int i,
+                                        const UnivariateComponent<V>& x, bool diffuse,
+                                        const UnivariateBackward<V>& back, V* work) {
   const V* const h = step.h + i * n;
   const V* const k = x.gain;
   V* const n_k = work;
@@ -127,15 +127,17 @@ inline void smooth_component(N n, const Decorrelated<V>& step, int i,
   mirror(n, back.cov);
 }
 
-inline int64_t univariate_smoother_work_size(int64_t n) { return 2 * n * n + 6 * n; }
+STATESPACE_INLINE int64_t univariate_smoother_work_size(int64_t n) { return 2 * n * n + 6 * n; }
 
 // The smoothed moments of a step from its filtered state, and `back` over the whole step. next: the
 // next predicted state. Returns smoother_cancellation, which makes sense of a proper start.
 template <class V, class N, class M>
-inline V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
-                           const UnivariateStep<V>& step, const UnivariateState<V>& filtered,
-                           const UnivariateState<V>& next, const UnivariateBackward<V>& back,
-                           const SmoothedMoments<V>& out, V* work) {
+STATESPACE_INLINE V univariate_smooth(N n, M m, const KalmanParameters<V>& model,
+                                      const UnivariateStep<V>& step,
+                                      const UnivariateState<V>& filtered,
+                                      const UnivariateState<V>& next,
+                                      const UnivariateBackward<V>& back,
+                                      const SmoothedMoments<V>& out, V* work) {
   V *const x = work, *const mixed = work + n * n, *const more = mixed + n * n;
   const View<V> p = rows<V>(filtered.p, n), b = rows<V>(filtered.b, n);
   // Lag one: (I - P+ N - B+ gamma_1) F P - P+ gamma_1' B' - B+ gamma_2 B'.

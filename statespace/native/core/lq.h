@@ -16,26 +16,26 @@ namespace STATESPACE_ISA {
 
 // Scratch of factor_rows, expand_rows and reflect_rows: T of each block, and apply_panel's. One
 // panel alone needs none.
-inline int64_t block_work_size(int64_t k, int64_t m) {
+STATESPACE_INLINE int64_t block_work_size(int64_t k, int64_t m) {
   constexpr int64_t kLargest = kLargestBlockOfPanels;
   return k <= 16 ? 0 : (k + kLargest) * kLargest + 2 * m * kLargest;
 }
 
 // T of the block that starts at reflector `first`.
 template <class V>
-inline V* block_triangle(int k, int first, V* work) {
+STATESPACE_INLINE V* block_triangle(int k, int first, V* work) {
   return work + static_cast<int64_t>(first) * block_size<V>(k);
 }
 // Behind the triangles.
 template <class V>
-inline V* block_work(int k, V* work) {
+STATESPACE_INLINE V* block_work(int k, V* work) {
   return work + static_cast<int64_t>(k + kLargestBlockOfPanels) * block_size<V>(k);
 }
 
 // Reduces A to L. On entry v[k, n] holds the leading rows of A and l[m, k], below row k, the rest;
 // on exit l is L and v the reflectors.
 template <class K, class M, class N, class V>
-inline void factor_rows(K k, M m, N n, V* v, V* l, V* work) {
+STATESPACE_INLINE void factor_rows(K k, M m, N n, V* v, V* l, V* work) {
   for (int i = 0; i < k; ++i) {
     for (int j = i + 1; j < k; ++j) l[static_cast<int64_t>(i) * k + j] = V();
   }
@@ -62,7 +62,7 @@ inline void factor_rows(K k, M m, N n, V* v, V* l, V* work) {
 
 // Overwrites the reflectors v[k, n] of factor_rows, which left `work`, with Q.
 template <class K, class N, class V>
-inline void expand_rows(K k, N n, V* v, V* work) {
+STATESPACE_INLINE void expand_rows(K k, N n, V* v, V* work) {
   if (k <= kPanel<V>) return expand_panel(k, n, v, n);
   V* const scratch = block_work(k, work);
   const int step = block_size<V>(k);
@@ -78,7 +78,7 @@ inline void expand_rows(K k, N n, V* v, V* work) {
 
 // x[m, n] = [X 0] H_{k-1} ... H_0 = X Q for the first k columns X of x; the others are zero.
 template <class K, class M, class N, class V>
-inline void reflect_rows(K k, M m, N n, const V* v, V* x, V* work) {
+STATESPACE_INLINE void reflect_rows(K k, M m, N n, const V* v, V* x, V* work) {
   if (k <= kPanel<V>) {
     for (int i = k - 1; i >= 0; --i) {
       apply_reflector(m, n - i, v + static_cast<int64_t>(i) * n + i, x + i, n);
@@ -95,14 +95,14 @@ inline void reflect_rows(K k, M m, N n, const V* v, V* x, V* work) {
 
 // Distributes A over the reflectors' rows and L's, and returns the lanes with an infinity or a NaN.
 template <class K, class M, class N, class V>
-inline Mask<V> load_rows(K k, M m, N n, const V* a, V* v, V* l) {
+STATESPACE_INLINE Mask<V> load_rows(K k, M m, N n, const V* a, V* v, V* l) {
   const int64_t leading = static_cast<int64_t>(k) * n, all = static_cast<int64_t>(m) * n;
   for (int64_t i = 0; i < leading; ++i) v[i] = a[i];
   for (int64_t i = leading; i < all; ++i) l[i] = a[i];  // only where n = k
   return any_not_finite(all, a);
 }
 
-inline int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {
+STATESPACE_INLINE int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {
   const int64_t k = std::min(m, n);
   return block_work_size(k, m) + (with_q ? 0 : k * n);
 }
@@ -111,7 +111,7 @@ inline int64_t lq_work_size(bool with_q, int64_t m, int64_t n) {
 // q[k, n] with orthonormal rows, for k = min(m, n). q may be a. `work` holds lq_work_size numbers.
 // A lane of a with an infinity or a NaN becomes NaN in l and q.
 template <bool kWithQ, class K, class M, class N, class V>
-inline void lq(K k, M m, N n, const V* a, V* l, V* q, V* work) {
+STATESPACE_INLINE void lq(K k, M m, N n, const V* a, V* l, V* q, V* work) {
   V* const v = kWithQ ? q : work + block_work_size(k, m);
   const Mask<V> failed = load_rows(k, m, n, a, v, l);
   factor_rows(k, m, n, v, l, work);
@@ -125,12 +125,12 @@ inline void lq(K k, M m, N n, const V* a, V* l, V* q, V* work) {
 // The lanes in which row i depends on those before it as far as rounding can tell: its pivot is at
 // most this multiple of the row's largest number, the error which reflectors leave in the row.
 template <class V>
-inline V pivot_tolerance(int64_t n) {
+STATESPACE_INLINE V pivot_tolerance(int64_t n) {
   using T = ScalarOf<V>;
   return splat<V>(static_cast<T>(n + 10) * std::numeric_limits<T>::epsilon());
 }
 template <class V>
-inline V largest_in_row(int i, int k, const V* l) {
+STATESPACE_INLINE V largest_in_row(int i, int k, const V* l) {
   V largest = V();
   for (int j = 0; j <= i; ++j) largest = maximum(largest, absolute(l[i * k + j]));
   return largest;
@@ -138,7 +138,7 @@ inline V largest_in_row(int i, int k, const V* l) {
 
 // L' l_bar [k, k] added to x.
 template <class K, class M, class V>
-inline void add_triangular_product(K k, M m, const V* l, const V* l_bar, V* x) {
+STATESPACE_INLINE void add_triangular_product(K k, M m, const V* l, const V* l_bar, V* x) {
   constexpr int kStep = 16;  // rows of L above a block's first are zero there
   if (k <= kStep) {
     multiply<Into::kAdd>(k, k, m, transposed<V>(l, k), rows<V>(l_bar, k), x);
@@ -162,7 +162,8 @@ inline void add_triangular_product(K k, M m, const V* l, const V* l_bar, V* x) {
 // zero where a small pivot would magnify it, and rows of K at pivots that are zero as far as
 // rounding can tell are left out, so that X is finite for every L.
 template <class K, class M, class V>
-inline void l_adjoint(K k, M m, int n, const V* l, const V* l_bar, V* x, int64_t stride, V* work) {
+STATESPACE_INLINE void l_adjoint(K k, M m, int n, const V* l, const V* l_bar, V* x, int64_t stride,
+                                 V* work) {
   using T = ScalarOf<V>;
   V* const skew = work;
   V* const pivots = work + static_cast<int64_t>(k) * k;  // L_1, negligible pivots set to zero
@@ -216,12 +217,12 @@ inline void l_adjoint(K k, M m, int n, const V* l, const V* l_bar, V* x, int64_t
 
 // Cotangent a_bar[m, n] of A from that of L alone, A factorised anew. `work` holds
 // lq_l_adjoint_work_size numbers. A lane with l_bar = 0 gets zero, whatever A.
-inline int64_t lq_l_adjoint_work_size(int64_t m, int64_t n) {
+STATESPACE_INLINE int64_t lq_l_adjoint_work_size(int64_t m, int64_t n) {
   const int64_t k = std::min(m, n);
   return block_work_size(k, m) + k * n + m * k + 2 * k * k;
 }
 template <class K, class M, class N, class V>
-inline void lq_l_adjoint(K k, M m, N n, const V* a, const V* l_bar, V* a_bar, V* work) {
+STATESPACE_INLINE void lq_l_adjoint(K k, M m, N n, const V* a, const V* l_bar, V* a_bar, V* work) {
   V* const v = work + block_work_size(k, m);
   V* const l = v + static_cast<int64_t>(k) * n;
   const Mask<V> failed = load_rows(k, m, n, a, v, l);
@@ -239,8 +240,8 @@ inline void lq_l_adjoint(K k, M m, N n, const V* a, const V* l_bar, V* a_bar, V*
 // with what cancels left out; derivation beside `adjoint_reference` in linalg_ops/lq.py). NaN where
 // L_1 has a pivot that is zero as far as rounding can tell. `work` holds 2 * k * k numbers.
 template <class K, class M, class N, class V>
-inline void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar,
-                            V* a_bar, V* work) {
+STATESPACE_INLINE void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar,
+                                       const V* q_bar, V* a_bar, V* work) {
   const int64_t square = static_cast<int64_t>(k) * k;
   const int64_t leading = static_cast<int64_t>(k) * n;
   V* const z = work;
@@ -283,13 +284,13 @@ inline void lq_full_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_ba
 
 // Cotangent of A from those of L and Q: of L alone in the lanes with q_bar = 0, and zero where
 // l_bar is zero too, whatever A. a_bar may be q_bar. `work` holds lq_adjoint_work_size numbers.
-inline int64_t lq_adjoint_work_size(int64_t m, int64_t n) {
+STATESPACE_INLINE int64_t lq_adjoint_work_size(int64_t m, int64_t n) {
   const int64_t k = std::min(m, n);
   return m * n + m * k + 2 * k * k;
 }
 template <class K, class M, class N, class V>
-inline void lq_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar, const V* q_bar,
-                       V* a_bar, V* work) {
+STATESPACE_INLINE void lq_adjoint(K k, M m, N n, const V* l, const V* q, const V* l_bar,
+                                  const V* q_bar, V* a_bar, V* work) {
   const int64_t size = static_cast<int64_t>(m) * n;
   const Mask<V> l_alone = all_zero(static_cast<int64_t>(k) * n, q_bar);
   V* const other = work;

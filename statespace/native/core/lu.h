@@ -23,7 +23,7 @@ struct Prepared {
 };
 
 template <class V, class N>
-inline Prepared<V> prepare(N n, const V* a, V* lu) {
+STATESPACE_INLINE Prepared<V> prepare(N n, const V* a, V* lu) {
   using T = ScalarOf<V>;
   const int64_t count = static_cast<int64_t>(n) * n;
   V largest = V(), check = V();
@@ -42,7 +42,8 @@ inline Prepared<V> prepare(N n, const V* a, V* lu) {
 
 // Swaps entry i of x with entry p, another one in each lane; entry c lies at x[c * step].
 template <class V>
-inline void exchange(int i, const V& p, int64_t count, V* x, int64_t step, int64_t next) {
+STATESPACE_BUILDING_BLOCK void exchange(int i, const V& p, int64_t count, V* x, int64_t step,
+                                        int64_t next) {
   for (int lane = 0; lane < kLanes<V>; ++lane) {
     const int other = static_cast<int>(get_lane(p, lane));
     if (other == i) continue;
@@ -58,8 +59,8 @@ inline void exchange(int i, const V& p, int64_t count, V* x, int64_t step, int64
 // Swaps row i of x[n, n] with row p > i. A few rows are blended in registers, more are swapped
 // number by number.
 template <class V, class N>
-inline void exchange_rows(N n, int i, const V& p, V* x) {
-  if constexpr (kLanes<V> > 1 && !std::is_same_v<N, int>) {
+STATESPACE_INLINE void exchange_rows(N n, int i, const V& p, V* x) {
+  if constexpr (!kAlone<V> && !std::is_same_v<N, int>) {
     for (int row = i + 1; row < n; ++row) {
       const Mask<V> chosen = p == splat<V>(ScalarOf<V>(row));
       for (int c = 0; c < n; ++c) {
@@ -78,7 +79,7 @@ inline void exchange_rows(N n, int i, const V& p, V* x) {
 template <class V>
 class Divisor {
  public:
-  explicit Divisor(const V& d) {
+  STATESPACE_INLINE explicit Divisor(const V& d) {
     using T = ScalarOf<V>;
     const V one = splat<V>(T(1)), least = splat<V>(Float<T>::kSmallestNormal);
     divisor_ = select<V>(d == V(), one, d);
@@ -87,7 +88,9 @@ class Divisor {
     inverse_ = one / divisor_;
   }
   // The reciprocal of a number near the ends of the range is not one to multiply with.
-  V divide(const V& x) const { return select<V>(exact_, x * inverse_, x / divisor_); }
+  STATESPACE_INLINE V divide(const V& x) const {
+    return select<V>(exact_, x * inverse_, x / divisor_);
+  }
 
  private:
   V divisor_, inverse_;
@@ -97,7 +100,7 @@ class Divisor {
 // Factorises columns first ... last - 1 of x[n, n] below row `first`, in place, exchanging whole
 // rows: the entry of largest size is the pivot.
 template <class V, class N, class B, class E>
-inline void factorise_columns(N n, B first, E last, V* x, V* pivots) {
+STATESPACE_BUILDING_BLOCK void factorise_columns(N n, B first, E last, V* x, V* pivots) {
   for (int j = first; j < last; ++j) {
     V largest = absolute(x[j * n + j]), p = splat<V>(ScalarOf<V>(j));
     for (int i = j + 1; i < n; ++i) {
@@ -120,12 +123,12 @@ inline void factorise_columns(N n, B first, E last, V* x, V* pivots) {
 
 // Columns of LU factorised at a time, before the rest of the matrix hears of them.
 template <class V>
-constexpr int kLuColumns = kLanes<V> > 1 ? 8 : 32;
+constexpr int kLuColumns = kAlone<V> ? 32 : 8;
 
 // PA = LU in place: U in the upper triangle of x[n, n], L, with ones on its diagonal, below. Step j
 // exchanged rows j and pivots[j].
 template <class V, class N>
-inline void factorise(N n, V* x, V* pivots) {
+STATESPACE_BUILDING_BLOCK void factorise(N n, V* x, V* pivots) {
   if constexpr (!std::is_same_v<N, int>) {
     factorise_columns(n, Fixed<0>(), n, x, pivots);
   } else {
@@ -151,7 +154,7 @@ inline void factorise(N n, V* x, V* pivots) {
 // j and row_pivots[j], then columns j and column_pivots[j]. From the first pivot that is zero on, U
 // is zero.
 template <class V, class N>
-inline void factorise_completely(N n, V* x, V* row_pivots, V* column_pivots) {
+STATESPACE_BUILDING_BLOCK void factorise_completely(N n, V* x, V* row_pivots, V* column_pivots) {
   for (int j = 0; j < n; ++j) {
     V largest = V(), p = splat<V>(ScalarOf<V>(j)), q = p;
     for (int i = j; i < n; ++i) {
@@ -183,14 +186,14 @@ inline void factorise_completely(N n, V* x, V* row_pivots, V* column_pivots) {
 
 // order[i] is where step after step of exchanges has taken row i from.
 template <class V, class N>
-inline void follow_exchanges(N n, const V* pivots, V* order) {
+STATESPACE_INLINE void follow_exchanges(N n, const V* pivots, V* order) {
   for (int i = 0; i < n; ++i) order[i] = splat<V>(ScalarOf<V>(i));
   for (int i = 0; i < n; ++i) exchange(i, pivots[i], 1, order, 1, 1);
 }
 
 // x = L^-1 P for the factors in lu. The diagonal of U is out of the way meanwhile. work[2n].
 template <class V, class N>
-inline void invert_lower(N n, const V* pivots, V* lu, V* x, V* work) {
+STATESPACE_BUILDING_BLOCK void invert_lower(N n, const V* pivots, V* lu, V* x, V* work) {
   const V one = splat<V>(ScalarOf<V>(1));
   V *const order = work, *const diagonal = work + n;
   follow_exchanges(n, pivots, order);
@@ -207,7 +210,7 @@ inline void invert_lower(N n, const V* pivots, V* lu, V* x, V* work) {
 
 // +1 or -1: the determinant of the exchanges.
 template <class V, class N>
-inline V parity(N n, const V* pivots) {
+STATESPACE_INLINE V parity(N n, const V* pivots) {
   V sign = splat<V>(ScalarOf<V>(1));
   for (int i = 0; i < n; ++i) {
     sign = select<V>(pivots[i] == splat<V>(ScalarOf<V>(i)), sign, -sign);
@@ -217,7 +220,7 @@ inline V parity(N n, const V* pivots) {
 
 // The (1-based) index of the first pivot that is exactly zero, or zero if there is none.
 template <class V, class N>
-inline V first_zero(N n, const V* lu) {
+STATESPACE_INLINE V first_zero(N n, const V* lu) {
   V info = V();
   for (int i = n - 1; i >= 0; --i) {
     info = select<V>(lu[i * n + i] == V(), splat<V>(ScalarOf<V>(i + 1)), info);
@@ -229,7 +232,7 @@ inline V first_zero(N n, const V* lu) {
 // vanished, n + 1 where A is not finite; there x is NaN throughout. x may not be a; work[n * n +
 // 3n].
 template <class V, class N>
-inline V inverse(N n, const V* a, V* x, V* work) {
+STATESPACE_INLINE V inverse(N n, const V* a, V* x, V* work) {
   using T = ScalarOf<V>;
   V *const lu = work, *const pivots = work + n * n;
   const Prepared<V> prepared = prepare(n, a, lu);
@@ -247,7 +250,7 @@ inline V inverse(N n, const V* a, V* x, V* work) {
 
 // a_bar = -X' x_bar X', with X = A^-1. A lane with x_bar = 0 gets zero, whatever X. work[n * n].
 template <class V, class N>
-inline void inverse_adjoint(N n, const V* x, const V* x_bar, V* a_bar, V* work) {
+STATESPACE_INLINE void inverse_adjoint(N n, const V* x, const V* x_bar, V* a_bar, V* work) {
   const int64_t count = static_cast<int64_t>(n) * n;
   multiply(n, n, n, transposed(x, n), rows(x_bar, n), work);
   set_zero(count, a_bar);
@@ -265,7 +268,8 @@ struct Determinant {
 
 // The first `count` pivots on the diagonal of lu[n, n]; `sign` is that of the exchanges.
 template <class V, class N>
-inline Determinant<V> product_of_pivots(N n, int count, const V* lu, const V& scale, V sign) {
+STATESPACE_INLINE Determinant<V> product_of_pivots(N n, int count, const V* lu, const V& scale,
+                                                   V sign) {
   const V grow = splat<V>(ScalarOf<V>(1)) / scale;
   LogProduct<V> size;
   for (int i = 0; i < count; ++i) {
@@ -279,7 +283,7 @@ inline Determinant<V> product_of_pivots(N n, int count, const V* lu, const V& sc
 
 // det A for a[n, n], NaN where A is not finite. work[n * n + n].
 template <class V, class N>
-inline V determinant(N n, const V* a, V* work) {
+STATESPACE_INLINE V determinant(N n, const V* a, V* work) {
   V *const lu = work, *const pivots = work + n * n;
   const Prepared<V> prepared = prepare(n, a, lu);
   factorise(n, lu, pivots);
@@ -296,7 +300,7 @@ struct LogDeterminant {
 };
 
 template <class V, class N>
-inline LogDeterminant<V> log_determinant(N n, const V* a, V* work) {
+STATESPACE_INLINE LogDeterminant<V> log_determinant(N n, const V* a, V* work) {
   using Limits = std::numeric_limits<ScalarOf<V>>;
   V *const lu = work, *const pivots = work + n * n;
   const Prepared<V> prepared = prepare(n, a, lu);
@@ -310,7 +314,8 @@ inline LogDeterminant<V> log_determinant(N n, const V* a, V* work) {
 // a_bar = A^-T log_bar, the cotangent of A from that of log |det A|. NaN where A has no inverse; a
 // lane with log_bar = 0 gets zero, whatever A. work[2 n * n + 3n].
 template <class V, class N>
-inline void log_determinant_adjoint(N n, const V* a, const V& log_bar, V* a_bar, V* work) {
+STATESPACE_INLINE void log_determinant_adjoint(N n, const V* a, const V& log_bar, V* a_bar,
+                                               V* work) {
   V* const x = work;
   inverse(n, a, x, work + n * n);
   const Mask<V> unused = log_bar == V();
@@ -323,8 +328,8 @@ inline void log_determinant_adjoint(N n, const V* a, const V& log_bar, V* a_bar,
 
 // a_bar[i, order[j]] = y[j, i] times a number, which comes as a mantissa and several powers of two.
 template <class V, class N>
-inline void scatter_cofactors(N n, const V* y, const V* order, const V& mantissa,
-                              const Powers<V>& powers, V* a_bar) {
+STATESPACE_BUILDING_BLOCK void scatter_cofactors(N n, const V* y, const V* order, const V& mantissa,
+                                                 const Powers<V>& powers, V* a_bar) {
   for (int j = 0; j < n; ++j) {
     for (int i = 0; i < n; ++i) {
       const V cofactor = powers.apply(y[j * n + i] * mantissa);
@@ -339,8 +344,8 @@ inline void scatter_cofactors(N n, const V* y, const V* order, const V& mantissa
 // Zero cofactors where their cotangent, or each of them, is zero; NaN where A is not finite. There
 // the identity was factorised, whose sign is not zero.
 template <class V, class N>
-inline void finish_cofactors(N n, const Mask<V>& finite, const V& det_bar, const V& sign,
-                             V* a_bar) {
+STATESPACE_INLINE void finish_cofactors(N n, const Mask<V>& finite, const V& det_bar, const V& sign,
+                                        V* a_bar) {
   const V nan = splat<V>(std::numeric_limits<ScalarOf<V>>::quiet_NaN());
   const Mask<V> zero = mask_or(det_bar == V(), sign == V());
   for (int64_t i = 0; i < static_cast<int64_t>(n) * n; ++i) {
@@ -351,7 +356,7 @@ inline void finish_cofactors(N n, const Mask<V>& finite, const V& det_bar, const
 // The cofactors of a large matrix as det A times A^-T, if no pivot is so small that complete
 // pivoting, which is slow there, were safer; returns whether that was done. work[2 n * n + 3n].
 template <class T>
-inline bool cofactors_from_inverse(int n, const T* a, T det_bar, T* a_bar, T* work) {
+STATESPACE_INLINE bool cofactors_from_inverse(int n, const T* a, T det_bar, T* a_bar, T* work) {
   T *const lu = work, *const x = lu + static_cast<int64_t>(n) * n;
   T *const pivots = x + static_cast<int64_t>(n) * n, *const scratch = pivots + n;
   const Prepared<T> prepared = prepare(n, a, lu);
@@ -383,9 +388,9 @@ inline bool cofactors_from_inverse(int n, const T* a, T det_bar, T* a_bar, T* wo
 //
 // A lane with det_bar = 0 gets zero; other lanes where A is not finite, NaN. work[2 n * n + 5n].
 template <class V, class N>
-inline void determinant_adjoint(N n, const V* a, const V& det_bar, V* a_bar, V* work) {
+STATESPACE_INLINE void determinant_adjoint(N n, const V* a, const V& det_bar, V* a_bar, V* work) {
   if (n == 0) return;
-  if constexpr (kLanes<V> == 1) {
+  if constexpr (kAlone<V>) {
     if (n > kLuColumns<V> && cofactors_from_inverse(n, a, det_bar, a_bar, work)) return;
   }
   const int last = n - 1;

@@ -16,24 +16,26 @@ struct View {
   const V* data;
   int64_t row;
   int64_t column;
-  const V& operator()(int64_t i, int64_t j) const { return data[i * row + j * column]; }
+  STATESPACE_INLINE const V& operator()(int64_t i, int64_t j) const {
+    return data[i * row + j * column];
+  }
 };
 
 // Row-major x[rows, columns], and its transpose.
 template <class V>
-inline View<V> rows(const V* x, int64_t columns) {
+STATESPACE_INLINE View<V> rows(const V* x, int64_t columns) {
   return {x, columns, 1};
 }
 template <class V>
-inline View<V> transposed(const V* x, int64_t columns) {
+STATESPACE_INLINE View<V> transposed(const V* x, int64_t columns) {
   return {x, 1, columns};
 }
 
 // Copies the lower triangle of x[n, n], rows `stride` apart, to the upper.
 template <class V, class N>
-inline void mirror(N n, V* x, int64_t stride) {
+STATESPACE_BUILDING_BLOCK void mirror(N n, V* x, int64_t stride) {
   int squares = 0, width = 1;  // rows of whole squares, and their size
-  if constexpr (std::is_floating_point_v<V> && std::is_same_v<N, int>) {
+  if constexpr (kAlone<V> && std::is_floating_point_v<V> && std::is_same_v<N, int>) {
     using U = Vector<V>;
     constexpr int W = kLanes<U>;
     width = W, squares = n / W * W;
@@ -53,20 +55,20 @@ inline void mirror(N n, V* x, int64_t stride) {
   }
 }
 template <class V, class N>
-inline void mirror(N n, V* x) {
+STATESPACE_BUILDING_BLOCK void mirror(N n, V* x) {
   mirror(n, x, n);
 }
 
 // Zeros above the diagonal of x[n, n].
 template <class V, class N>
-inline void zero_above(N n, V* x) {
+STATESPACE_INLINE void zero_above(N n, V* x) {
   for (int i = 0; i < n; ++i) {
     for (int j = i + 1; j < n; ++j) x[i * n + j] = V();
   }
 }
 
 template <class V, class N>
-inline void set_zero(N count, V* x) {
+STATESPACE_INLINE void set_zero(N count, V* x) {
   for (int i = 0; i < count; ++i) x[i] = V();
 }
 
@@ -91,7 +93,7 @@ class FiniteCheck {
     for (; i < count; ++i) sums_[0] = sums_[0] + (x[i] - x[i]);
   }
   // The lanes in which all numbers were finite.
-  Mask<V> passed() const {
+  STATESPACE_INLINE Mask<V> passed() const {
     V sum = (sums_[0] + sums_[1]) + (sums_[2] + sums_[3]);
     if constexpr (kNumbers) {
       for (int lane = 0; lane < kLanes<Wide>; ++lane) sum = sum + wide_[lane];
@@ -100,7 +102,7 @@ class FiniteCheck {
   }
 
  private:
-  static constexpr bool kNumbers = std::is_floating_point_v<V>;
+  static constexpr bool kNumbers = kAlone<V> && std::is_floating_point_v<V>;
   using Wide = std::conditional_t<kNumbers, Vector<ScalarOf<V>>, V>;
 
   V sums_[4] = {};
@@ -109,7 +111,7 @@ class FiniteCheck {
 
 // The lanes in which some of x[count] is infinite or NaN.
 template <class V>
-inline Mask<V> any_not_finite(int64_t count, const V* x) {
+STATESPACE_BUILDING_BLOCK Mask<V> any_not_finite(int64_t count, const V* x) {
   FiniteCheck<V> finite;
   finite.add(count, x);
   return mask_not(finite.passed());
@@ -117,30 +119,31 @@ inline Mask<V> any_not_finite(int64_t count, const V* x) {
 
 // Zeros in place of what is infinite or NaN.
 template <class V, class N>
-inline void clear_not_finite(N count, V* x) {
+STATESPACE_BUILDING_BLOCK void clear_not_finite(N count, V* x) {
   for (int i = 0; i < count; ++i) x[i] = select<V>(is_finite(x[i]), x[i], V());
 }
 
 // The lanes in which all of x[count] is zero, and writing to given lanes of x.
 template <class V>
-inline Mask<V> all_zero(int64_t count, const V* x) {
+STATESPACE_BUILDING_BLOCK Mask<V> all_zero(int64_t count, const V* x) {
   Mask<V> zero = V() == V();
   for (int64_t i = 0; i < count; ++i) zero = mask_and(zero, x[i] == V());
   return zero;
 }
 template <class V>
-inline void fill_lanes(int64_t count, const Mask<V>& lanes, ScalarOf<V> value, V* x) {
+STATESPACE_BUILDING_BLOCK void fill_lanes(int64_t count, const Mask<V>& lanes, ScalarOf<V> value,
+                                          V* x) {
   if (!any_lane(lanes)) return;
   for (int64_t i = 0; i < count; ++i) x[i] = select<V>(lanes, splat<V>(value), x[i]);
 }
 template <class V>
-inline void zero_lanes(int64_t count, const Mask<V>& lanes, V* x) {
+STATESPACE_INLINE void zero_lanes(int64_t count, const Mask<V>& lanes, V* x) {
   fill_lanes(count, lanes, ScalarOf<V>(0), x);
 }
 
 // Writes NaN to given lanes of x: what a failed item shows.
 template <class V>
-inline void spoil_lanes(int64_t count, const Mask<V>& lanes, V* x) {
+STATESPACE_INLINE void spoil_lanes(int64_t count, const Mask<V>& lanes, V* x) {
   fill_lanes(count, lanes, std::numeric_limits<ScalarOf<V>>::quiet_NaN(), x);
 }
 

@@ -22,11 +22,11 @@ struct ScalarFunction {
   T exponent;  // of a power
 
   // Whether f lives on x >= 0, zero included: a negative number that may be rounding error is zero.
-  bool from_zero() const {
+  STATESPACE_INLINE bool from_zero() const {
     return kind == Function::kPower && exponent > 0 && exponent != std::floor(exponent);
   }
 
-  T value(T x) const {
+  STATESPACE_INLINE T value(T x) const {
     if (kind == Function::kLogarithm) return std::log(x);
     if (kind == Function::kExponential) return std::exp(x);
     if (exponent == 0) return x - x + 1;  // one, but NaN for NaN
@@ -35,7 +35,7 @@ struct ScalarFunction {
     return std::pow(x, exponent);
   }
 
-  T difference(T x, T y) const {
+  STATESPACE_INLINE T difference(T x, T y) const {
     const T low = x < y ? x : y, high = x < y ? y : x;
     if (kind == Function::kLogarithm) return logarithm_difference(low, high);
     if (kind == Function::kExponential) {
@@ -52,7 +52,7 @@ struct ScalarFunction {
   }
 
  private:
-  static T logarithm_difference(T low, T high) {
+  STATESPACE_INLINE static T logarithm_difference(T low, T high) {
     const T ratio = (high - low) / low;
     if (ratio == 0) return 1 / low;
     if (ratio < 1) return std::log1p(ratio) / ratio / low;
@@ -60,7 +60,7 @@ struct ScalarFunction {
   }
 
   // For numbers of one sign, with e^t = small / big: big^(p-1) (e^(pt) - 1) / (e^t - 1).
-  T power_difference(T low, T high) const {
+  STATESPACE_INLINE T power_difference(T low, T high) const {
     const bool one_sign = (high > 0 && low >= 0) || (high < 0 && low <= 0);
     if (!one_sign) {
       if (high != low) return (value(high) - value(low)) / (high - low);
@@ -79,7 +79,8 @@ struct ScalarFunction {
 
 // The function of each lane's exponent.
 template <class V>
-inline ScalarFunction<ScalarOf<V>> function_of(Function kind, const V& exponent, int lane) {
+STATESPACE_INLINE ScalarFunction<ScalarOf<V>> function_of(Function kind, const V& exponent,
+                                                          int lane) {
   return {kind, get_lane(exponent, lane)};
 }
 
@@ -87,7 +88,8 @@ inline ScalarFunction<ScalarOf<V>> function_of(Function kind, const V& exponent,
 // many eigenvalues f has no finite value; unless that is zero, x, lambda and v become NaN. `work`
 // holds n * n numbers.
 template <class V, class N>
-inline V matrix_function(N n, Function kind, const V& exponent, V* lambda, V* v, V* x, V* work) {
+STATESPACE_INLINE V matrix_function(N n, Function kind, const V& exponent, V* lambda, V* v, V* x,
+                                    V* work) {
   using T = ScalarOf<V>;
   const int64_t size = static_cast<int64_t>(n) * n;
   V largest = V(), info = V();
@@ -121,8 +123,9 @@ inline V matrix_function(N n, Function kind, const V& exponent, V* lambda, V* v,
 // (derivation beside `_derivative` in linalg_ops/matrix_function.py). NaN where D is infinite; a
 // lane whose x_bar has no symmetric part gets zero. `work` holds 2 n * n numbers.
 template <class V, class N>
-inline void matrix_function_adjoint(N n, Function kind, const V& exponent, const V* lambda,
-                                    const V* v, const V* x_bar, V* a_bar, V* work) {
+STATESPACE_INLINE void matrix_function_adjoint(N n, Function kind, const V& exponent,
+                                               const V* lambda, const V* v, const V* x_bar,
+                                               V* a_bar, V* work) {
   const int64_t size = static_cast<int64_t>(n) * n;
   const V half = splat<V>(ScalarOf<V>(0.5));
   V *const inner = work, *const product = work + size;

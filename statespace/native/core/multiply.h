@@ -19,7 +19,7 @@ enum class Part { kAll, kLower, kLowerOrAll };
 
 // A register of type U: one V, or, where V is a single number, several neighbouring ones.
 template <class U, class V>
-inline U load_register(const V* x) {
+STATESPACE_INLINE U load_register(const V* x) {
   if constexpr (sizeof(U) == sizeof(V)) {
     return *x;
   } else {
@@ -29,11 +29,11 @@ inline U load_register(const V* x) {
   }
 }
 template <class U, class V>
-inline void store_register(const U& u, V* x) {
+STATESPACE_INLINE void store_register(const U& u, V* x) {
   std::memcpy(x, &u, sizeof u);
 }
 template <class U, class V>
-inline U spread(const V& x) {
+STATESPACE_INLINE U spread(const V& x) {
   if constexpr (sizeof(U) == sizeof(V)) {
     return x;
   } else {
@@ -91,9 +91,9 @@ constexpr int kTileColumns = kVectorBytes == 64 ? 4 : 3;
 // R rows of C in the columns j ... columns - 1: a few registers at a time, or, where they do not
 // fill one, single numbers.
 template <Into into, Part part, int R, class V, class K>
-inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, const View<V>& b, V* c,
-                          int64_t stride) {
-  if constexpr (kLanes<V> == 1 && part == Part::kAll) {
+STATESPACE_INLINE void multiply_rows(int j, int columns, K k, const View<V>& a, int i,
+                                     const View<V>& b, V* c, int64_t stride) {
+  if constexpr (kAlone<V> && part == Part::kAll) {
     using U = Vector<V>;
     constexpr int kWidth = kLanes<U>;
     if (b.column == 1) {
@@ -117,8 +117,8 @@ inline void multiply_rows(int j, int columns, K k, const View<V>& a, int i, cons
 }
 
 template <Into into, Part part, int R, class V, class N, class K>
-inline void multiply_row_block(N n, K k, const View<V>& a, int i, const View<V>& b, V* c,
-                               int64_t stride) {
+STATESPACE_BUILDING_BLOCK void multiply_row_block(N n, K k, const View<V>& a, int i,
+                                                  const View<V>& b, V* c, int64_t stride) {
   if constexpr (part == Part::kAll) {
     multiply_rows<into, part, R>(0, n, k, a, i, b, c, stride);
   } else {
@@ -130,7 +130,7 @@ inline void multiply_row_block(N n, K k, const View<V>& a, int i, const View<V>&
 
 // Copies x[rows, columns] to packed[rows, width]; columns that are missing there become zero.
 template <int width, class V>
-inline void pack(int rows, int columns, const View<V>& x, V* packed) {
+STATESPACE_INLINE void pack(int rows, int columns, const View<V>& x, V* packed) {
   if (columns < width) {
     for (int i = 0; i < rows; ++i) {
       for (int j = 0; j < width; ++j) packed[i * width + j] = j < columns ? x(i, j) : V();
@@ -141,7 +141,7 @@ inline void pack(int rows, int columns, const View<V>& x, V* packed) {
 #pragma GCC unroll 24
       for (int j = 0; j < width; ++j) packed[i * width + j] = from[j];
     }
-  } else if constexpr (kLanes<V> == 1) {
+  } else if constexpr (kAlone<V>) {
     // Squares of K columns, transposed in registers.
     using U = Vector<V>;
     constexpr int kNumbers = kLanes<U>, K = width < kNumbers ? width : kNumbers;
@@ -179,9 +179,9 @@ inline void pack(int rows, int columns, const View<V>& x, V* packed) {
 template <Into into, Part part, class V>
 __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V>& a,
                                                const View<V>& b, V* c, int64_t stride) {
-  using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
+  using U = std::conditional_t<kAlone<V>, Vector<ScalarOf<V>>, V>;
   constexpr int kWidth = kTileColumns * sizeof(U) / sizeof(V);
-  constexpr int kDepth = kLanes<V> == 1 ? 128 : 64, kRows = kLanes<V> == 1 ? 192 : 32;
+  constexpr int kDepth = kAlone<V> ? 128 : 64, kRows = kAlone<V> ? 192 : 32;
   alignas(64) V packed_a[kDepth * kRows];
   alignas(64) V packed_b[kDepth * kWidth];
   for (int l = 0; l < k; l += kDepth) {
@@ -247,10 +247,10 @@ __attribute__((noinline)) void multiply_packed(int m, int n, int k, const View<V
 // Where the copies pay: beyond the first-level cache, and, since only registers of neighbouring
 // numbers are fast, for the transpose of a matrix that is not in lanes.
 template <class V>
-inline bool worth_packing(int m, int n, int k, const View<V>& b) {
+STATESPACE_INLINE bool worth_packing(int m, int n, int k, const View<V>& b) {
   const double work = static_cast<double>(m) * n * k;
   if (m < 4 || n < 4 || k < 4) return false;
-  if (kLanes<V> > 1) return work > 24 * 24 * 24;
+  if (!kAlone<V>) return work > 24 * 24 * 24;
   return work > (b.column == 1 ? 48 * 48 * 48 : 8 * 8 * 8);
 }
 
@@ -262,8 +262,8 @@ constexpr bool is_small<Fixed<N>> = N >= 1 && N <= 4;
 
 // The product without copies, four rows at a time; few rows whose number is a constant at once.
 template <Into into, Part part, class V, class M, class N, class K>
-inline void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V* c,
-                            int64_t stride) {
+STATESPACE_INLINE void multiply_direct(M m, N n, K k, const View<V>& a, const View<V>& b, V* c,
+                                       int64_t stride) {
   if constexpr (is_small<M>) {
     multiply_row_block<into, part, static_cast<int>(M{})>(n, k, a, 0, b, c, stride);
   } else {
@@ -293,7 +293,7 @@ STATESPACE_ALWAYS_INLINE void multiply_small(M, N, K k, const View<V>& a, const 
 // would go number by number along the diagonal.
 template <class V>
 constexpr bool whole_is_faster(int n) {
-  return kLanes<V> == 1 && n <= 32;
+  return kAlone<V> && n <= 32;
 }
 
 // C = A B, C += A B or C -= A B, for C[m, n] with rows `stride` apart, A[m, k], B[k, n]. With
@@ -309,12 +309,13 @@ STATESPACE_ALWAYS_INLINE void multiply(M m, N n, K k, const View<V>& a, const Vi
   if constexpr (part == Part::kLowerOrAll) {
     if (whole_is_faster<V>(n)) return multiply<into>(m, n, k, a, b, c, stride);
     return multiply<into, Part::kLower>(m, n, k, a, b, c, stride);
-  } else if constexpr (kLanes<V> > 1 && is_small<M> && is_small<N>) {
+  } else if constexpr (!kAlone<V> && is_small<M> && is_small<N>) {
     return multiply_small<into, part>(m, n, k, a, b, c, stride);
   }
   constexpr bool any_size =
       std::is_same_v<M, int> && std::is_same_v<N, int> && std::is_same_v<K, int>;
-  if constexpr (any_size && std::is_floating_point_v<ScalarOf<V>>) {
+  // A thread of a GPU has no room for the copies.
+  if constexpr (any_size && std::is_floating_point_v<ScalarOf<V>> && !kIsDevice) {
     if (worth_packing(m, n, k, b)) {
       return multiply_packed<into, part>(m, n, k, a, b, c, stride);
     }

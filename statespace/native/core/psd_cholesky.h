@@ -15,7 +15,7 @@ namespace STATESPACE_ISA {
 // L1 being the rows of L before row j (Higham 1990, the Schur complement's sensitivity to A). `w`
 // holds n numbers.
 template <class V>
-inline V pivot_tolerance(int n, int j, const V* a, const V* l, V* w) {
+STATESPACE_INLINE V pivot_tolerance(int n, int j, const V* a, const V* l, V* w) {
   using T = ScalarOf<V>;
   V sum = square_root(absolute(a[j * n + j]));
   std::copy(l + j * n, l + j * n + j, w);
@@ -36,7 +36,7 @@ inline V pivot_tolerance(int n, int j, const V* a, const V* l, V* w) {
 // neither will do, so that A is not positive semidefinite; l is NaN throughout in such a lane.
 // `work` holds 2 n numbers.
 template <class V>
-inline V psd_cholesky(int n, const V* a, V* l, V* work) {
+STATESPACE_INLINE V psd_cholesky(int n, const V* a, V* l, V* work) {
   using T = ScalarOf<V>;
   constexpr T kEps = std::numeric_limits<T>::epsilon();
   const V negligible = splat<V>(T(8) * static_cast<T>(n) * kEps);
@@ -52,7 +52,7 @@ inline V psd_cholesky(int n, const V* a, V* l, V* work) {
   for (int j = 0; j < n; ++j) {
     const int first = j / kSmallBlock * kSmallBlock;  // of the block of columns
     if (first == j) {
-      const int width = std::min<int>(kSmallBlock, n - j), below = j + width;
+      const int width = std::min(int{kSmallBlock}, n - j), below = j + width;
       multiply<Into::kSubtract, Part::kLower>(width, width, j, rows<V>(l + j * n, n),
                                               transposed<V>(l + j * n, n), l + j * n + j, n);
       multiply<Into::kSubtract>(n - below, width, j, rows<V>(l + below * n, n),
@@ -97,7 +97,7 @@ inline V psd_cholesky(int n, const V* a, V* l, V* work) {
 // The lower triangle of L' X for lower-triangular l[n, n] and x[n, n], of which only that triangle
 // matters. out may not be x.
 template <class V, class N>
-inline void lower_of_transposed_product(N n, const V* l, const V* x, V* out) {
+STATESPACE_INLINE void lower_of_transposed_product(N n, const V* l, const V* x, V* out) {
   for (int i = 0; i < n; i += kSmallBlock) {
     const int end = std::min<int>(n, i + kSmallBlock);
     for (int r = i; r < end; ++r) {
@@ -120,7 +120,7 @@ inline void lower_of_transposed_product(N n, const V* l, const V* x, V* out) {
 // beside `adjoint_reference` in linalg_ops/psd_cholesky.py). a_bar may be l_bar; `work` holds 3 n^2
 // numbers.
 template <class V>
-inline void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V* work) {
+STATESPACE_INLINE void psd_cholesky_adjoint(int n, const V* l, const V* l_bar, V* a_bar, V* work) {
   Mask<V> singular = V() != V();
   for (int i = 0; i < n; ++i) singular = mask_or(singular, l[i * n + i] == V());
   if (!any_lane(singular)) return cholesky_adjoint(n, l, l_bar, a_bar);

@@ -16,22 +16,22 @@ namespace STATESPACE_ISA {
 
 // Reflectors that are gathered in a panel: whole tiles of `multiply` for either number type.
 template <class V>
-constexpr int kPanel = kLanes<V> == 1 ? 24 : 16;
+constexpr int kPanel = kAlone<V> ? 24 : 16;
 
 // Several panels of a matrix that no cache holds make a block: what lies below is read and written
 // once for all of them.
 constexpr int kLargestBlockOfPanels = 72;
 template <class V>
-inline int block_size(int k) {
-  return kLanes<V> == 1 && k > 384 ? kLargestBlockOfPanels : kPanel<V>;
+STATESPACE_INLINE int block_size(int k) {
+  return kAlone<V> && k > 384 ? kLargestBlockOfPanels : kPanel<V>;
 }
 
 // What is read from a row at once: neighbouring numbers, or, in lanes, one of each matrix.
 template <class V>
-using Register = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
+using Register = std::conditional_t<kAlone<V>, Vector<ScalarOf<V>>, V>;
 
 template <class V>
-inline V add_up(const Register<V>& u) {
+STATESPACE_INLINE V add_up(const Register<V>& u) {
   if constexpr (sizeof(Register<V>) == sizeof(V)) {
     return u;
   } else {
@@ -42,7 +42,7 @@ inline V add_up(const Register<V>& u) {
 }
 
 template <class V>
-inline V sum_of_squares(int count, const V* x) {
+STATESPACE_INLINE V sum_of_squares(int count, const V* x) {
   using U = Register<V>;
   constexpr int kStep = sizeof(U) / sizeof(V);
   U sums[4] = {};
@@ -61,7 +61,7 @@ inline V sum_of_squares(int count, const V* x) {
 
 // The power of two below x, kept where both it and its inverse are normal numbers.
 template <class V>
-inline V power_of_two_scale(const V& x) {
+STATESPACE_INLINE V power_of_two_scale(const V& x) {
   using T = ScalarOf<V>;
   using F = Float<T>;
   const BitsOf<V> exponent = to_bits(x) & (BitsOf<V>{} + (F::kExponentMask << F::kMantissaBits));
@@ -88,7 +88,7 @@ struct SquareRange<double> {
 // Loan, Matrix Computations, 4th ed., algorithm 5.1.1). Rows whose squares leave the range of the
 // number type are scaled by a power of two first.
 template <class V>
-inline V make_reflector(int count, V* x) {
+STATESPACE_BUILDING_BLOCK V make_reflector(int count, V* x) {
   using Range = SquareRange<ScalarOf<V>>;
   const V one = splat<V>(ScalarOf<V>(1));
   V scale = one;
@@ -116,7 +116,7 @@ inline V make_reflector(int count, V* x) {
 
 // R rows, `stride` apart, times H.
 template <int R, class V>
-inline void apply_reflector_to(int count, const V* v, V* x, int64_t stride) {
+STATESPACE_INLINE void apply_reflector_to(int count, const V* v, V* x, int64_t stride) {
   using U = Register<V>;
   constexpr int kStep = sizeof(U) / sizeof(V);
   U sums[R] = {};
@@ -154,7 +154,8 @@ inline void apply_reflector_to(int count, const V* v, V* x, int64_t stride) {
 }
 
 template <class V>
-inline void apply_reflector(int num_rows, int count, const V* v, V* x, int64_t stride) {
+STATESPACE_BUILDING_BLOCK void apply_reflector(int num_rows, int count, const V* v, V* x,
+                                               int64_t stride) {
   int r = 0;
   for (; r + 4 <= num_rows; r += 4) apply_reflector_to<4>(count, v, x + r * stride, stride);
   if (r + 2 <= num_rows) {
@@ -169,7 +170,8 @@ inline void apply_reflector(int num_rows, int count, const V* v, V* x, int64_t s
 // non-negative diagonal, and what was before them in x's rows, `column` numbers, likewise. x keeps
 // V.
 template <class B, class V>
-inline void factor_panel(B b, int count, int column, V* x, int64_t stride, V* l, int64_t l_stride) {
+STATESPACE_INLINE void factor_panel(B b, int count, int column, V* x, int64_t stride, V* l,
+                                    int64_t l_stride) {
   for (int i = 0; i < b; ++i) {
     V* const row = x + i * stride;
     l[i * l_stride + column + i] = make_reflector(count - i, row + i);
@@ -183,7 +185,7 @@ inline void factor_panel(B b, int count, int column, V* x, int64_t stride, V* l,
 
 // Overwrites V[b, count] with the first b rows of H_{b-1} ... H_0.
 template <class B, class V>
-inline void expand_panel(B b, int count, V* v, int64_t stride) {
+STATESPACE_INLINE void expand_panel(B b, int count, V* v, int64_t stride) {
   for (int i = b - 1; i >= 0; --i) {
     V* const row = v + i * stride + i;
     apply_reflector(b - 1 - i, count - i, row, row + stride, stride);
@@ -195,7 +197,7 @@ inline void expand_panel(B b, int count, V* v, int64_t stride) {
 
 // T[b, b] of the panel.
 template <class V>
-inline void panel_triangle(int b, int count, const V* v, int64_t stride, V* t) {
+STATESPACE_BUILDING_BLOCK void panel_triangle(int b, int count, const V* v, int64_t stride, V* t) {
   // Below the diagonal first the products of the v: column j of T is -T (v_i' v_j)_{i < j}.
   multiply<Into::kSet, Part::kLower>(b, b, count, View<V>{v, stride, 1}, View<V>{v, 1, stride}, t);
   for (int j = 0; j < b; ++j) {
@@ -216,9 +218,9 @@ enum class Sequence { kFirstToLast, kLastToFirst };
 // product[num_rows, b] = X V'. For one matrix, V is turned a few columns at a time, so that both X
 // and what it meets are read along their rows, and X, which may be large, need not be copied.
 template <class V>
-inline void multiply_by_rows(int num_rows, int b, int count, const V* x, int64_t stride, const V* v,
-                             int64_t v_stride, V* product) {
-  if constexpr (kLanes<V> > 1) {
+STATESPACE_INLINE void multiply_by_rows(int num_rows, int b, int count, const V* x, int64_t stride,
+                                        const V* v, int64_t v_stride, V* product) {
+  if constexpr (!kAlone<V>) {
     multiply(num_rows, b, count, View<V>{x, stride, 1}, View<V>{v, 1, v_stride}, product);
   } else {
     constexpr int kDepth = 96;
@@ -238,8 +240,9 @@ inline void multiply_by_rows(int num_rows, int b, int count, const V* x, int64_t
 // x[num_rows, count] = X H_0 ... H_{b-1} = X - (X V') T V, or, from the last to the first, with T'.
 // Rows of T lie `t_stride` apart. `work` holds 2 * num_rows * b numbers.
 template <class V>
-inline void apply_panel(int num_rows, int b, int count, const V* v, int64_t v_stride, const V* t,
-                        int64_t t_stride, Sequence sequence, V* x, int64_t stride, V* work) {
+STATESPACE_INLINE void apply_panel(int num_rows, int b, int count, const V* v, int64_t v_stride,
+                                   const V* t, int64_t t_stride, Sequence sequence, V* x,
+                                   int64_t stride, V* work) {
   V* const product = work;
   V* const coefficients = work + static_cast<int64_t>(num_rows) * b;
   multiply_by_rows(num_rows, b, count, x, stride, v, v_stride, product);
@@ -252,10 +255,10 @@ inline void apply_panel(int num_rows, int b, int count, const V* v, int64_t v_st
 
 // factor_panel for a block of panels; t[b, b] is its T. `work` holds 2 * b * kPanel numbers.
 template <class V>
-inline void factor_block(int b, int count, int column, V* x, int64_t stride, V* l, int64_t l_stride,
-                         V* t, V* work) {
+STATESPACE_INLINE void factor_block(int b, int count, int column, V* x, int64_t stride, V* l,
+                                    int64_t l_stride, V* t, V* work) {
   for (int i = 0; i < b; i += kPanel<V>) {
-    const int width = std::min(kPanel<V>, b - i), below = b - i - width;
+    const int width = std::min(int{kPanel<V>}, b - i), below = b - i - width;
     V* const panel = x + i * stride + i;
     factor_panel(width, count - i, column + i, panel, stride, l + i * l_stride, l_stride);
     if (below == 0) break;
@@ -268,9 +271,9 @@ inline void factor_block(int b, int count, int column, V* x, int64_t stride, V* 
 
 // expand_panel for a block, with its T.
 template <class V>
-inline void expand_block(int b, int count, V* v, int64_t stride, const V* t, V* work) {
+STATESPACE_INLINE void expand_block(int b, int count, V* v, int64_t stride, const V* t, V* work) {
   for (int i = (b - 1) / kPanel<V> * kPanel<V>; i >= 0; i -= kPanel<V>) {
-    const int width = std::min(kPanel<V>, b - i), below = b - i - width;
+    const int width = std::min(int{kPanel<V>}, b - i), below = b - i - width;
     V* const panel = v + i * stride + i;
     // A panel's own T is a block on the diagonal.
     apply_panel(below, width, count - i, panel, stride, t + i * b + i, b, Sequence::kLastToFirst,

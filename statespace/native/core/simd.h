@@ -7,6 +7,9 @@
 //
 // The kernels are compiled once per instruction set. Each copy lives in a namespace of its own, or
 // the linker would merge them and old processors meet new instructions.
+//
+// One of these sets, with STATESPACE_DEVICE, is for GPUs. There every thread is a lane: V is a
+// number, and nothing goes several numbers at a time.
 #ifndef STATESPACE_NATIVE_CORE_SIMD_H_
 #define STATESPACE_NATIVE_CORE_SIMD_H_
 
@@ -14,20 +17,24 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
-#if defined(__SSE2__)
+#if defined(__SSE2__) && !defined(STATESPACE_DEVICE)
 #include <immintrin.h>
 #endif
+
+#include "core/host_device.h"
 
 #ifndef STATESPACE_ISA
 #define STATESPACE_ISA baseline
 #endif
 
-// For functions whose arguments are to stay in registers, however much the compiler has inlined.
-#define STATESPACE_ALWAYS_INLINE inline __attribute__((always_inline))
-
 namespace statespace {
 namespace STATESPACE_ISA {
 
+#if defined(STATESPACE_DEVICE)
+constexpr bool kIsDevice = true;
+constexpr int kVectorBytes = 0;  // no such registers
+#else
+constexpr bool kIsDevice = false;
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
 #elif defined(__AVX2__)
@@ -35,9 +42,20 @@ constexpr int kVectorBytes = 32;
 #else
 constexpr int kVectorBytes = 16;
 #endif
+#endif
 
 template <class T>
 struct VectorOf;
+#if defined(STATESPACE_DEVICE)
+template <>
+struct VectorOf<float> {
+  using type = float;
+};
+template <>
+struct VectorOf<double> {
+  using type = double;
+};
+#else
 template <>
 struct VectorOf<float> {
   typedef float type __attribute__((vector_size(kVectorBytes)));
@@ -46,6 +64,7 @@ template <>
 struct VectorOf<double> {
   typedef double type __attribute__((vector_size(kVectorBytes)));
 };
+#endif
 // As many numbers of type T as fit a register.
 template <class T>
 using Vector = typename VectorOf<T>::type;
@@ -65,6 +84,7 @@ struct Traits<double> {
   using Bits = int64_t;
   static constexpr int kLanes = 1;
 };
+#if !defined(STATESPACE_DEVICE)
 template <>
 struct Traits<Vector<float>> {
   using Scalar = float;
@@ -77,12 +97,17 @@ struct Traits<Vector<double>> {
   typedef int64_t Bits __attribute__((vector_size(kVectorBytes)));
   static constexpr int kLanes = kVectorBytes / sizeof(double);
 };
+#endif
 template <class V>
 using ScalarOf = typename Traits<V>::Scalar;
 template <class V>
 using BitsOf = typename Traits<V>::Bits;
 template <class V>
 constexpr int kLanes = Traits<V>::kLanes;
+// Whether V is a number of a matrix that comes alone, so that neighbours within it may go side by
+// side. If not, V is in lanes: one of a register's, or a thread of a GPU.
+template <class V>
+constexpr bool kAlone = kLanes<V> == 1 && !kIsDevice;
 
 // The result of comparing two V: bool, or a vector of all-ones and all-zeros.
 template <class V>
@@ -91,7 +116,7 @@ using Mask = decltype(V() < V());
 // V may also be a class made of several of these, as core/double_double.h has one; it then brings
 // functions of its own.
 template <class V>
-inline V splat(ScalarOf<V> x) {
+STATESPACE_INLINE V splat(ScalarOf<V> x) {
   if constexpr (std::is_class_v<V>) {
     return V::splat(x);
   } else {
@@ -100,7 +125,7 @@ inline V splat(ScalarOf<V> x) {
 }
 
 template <class V>
-inline ScalarOf<V> get_lane(const V& v, int lane) {
+STATESPACE_INLINE ScalarOf<V> get_lane(const V& v, int lane) {
   if constexpr (kLanes<V> == 1) {
     return v;
   } else if constexpr (std::is_class_v<V>) {
@@ -111,7 +136,7 @@ inline ScalarOf<V> get_lane(const V& v, int lane) {
 }
 
 template <class V>
-inline void set_lane(V& v, int lane, ScalarOf<V> x) {
+STATESPACE_INLINE void set_lane(V& v, int lane, ScalarOf<V> x) {
   if constexpr (kLanes<V> == 1) {
     v = x;
   } else if constexpr (std::is_class_v<V>) {
@@ -122,22 +147,22 @@ inline void set_lane(V& v, int lane, ScalarOf<V> x) {
 }
 
 template <class V>
-inline BitsOf<V> to_bits(const V& x) {
+STATESPACE_INLINE BitsOf<V> to_bits(const V& x) {
   BitsOf<V> bits;
   std::memcpy(&bits, &x, sizeof x);
   return bits;
 }
 template <class V>
-inline V from_bits(const BitsOf<V>& bits) {
+STATESPACE_INLINE V from_bits(const BitsOf<V>& bits) {
   V x;
   std::memcpy(&x, &bits, sizeof x);
   return x;
 }
 
 template <class V>
-inline V select(const Mask<V>& mask, const V& yes, const V& no) {
+STATESPACE_INLINE V select(const Mask<V>& mask, const V& yes, const V& no) {
   if constexpr (std::is_class_v<V>) return V::select(mask, yes, no);
-#if defined(__SSE2__) && !defined(__AVX2__)
+#if defined(__SSE2__) && !defined(__AVX2__) && !defined(STATESPACE_DEVICE)
   // g++ 12 fails on a 64-bit vector condition here.
   if constexpr (kLanes<V> > 1 && !std::is_class_v<V>) {
     const BitsOf<V> bits = mask;
@@ -147,28 +172,28 @@ inline V select(const Mask<V>& mask, const V& yes, const V& no) {
   if constexpr (!std::is_class_v<V>) return mask ? yes : no;
 }
 
-inline bool mask_and(bool a, bool b) { return a && b; }
+STATESPACE_INLINE bool mask_and(bool a, bool b) { return a && b; }
 template <class M>
-inline M mask_and(const M& a, const M& b) {
+STATESPACE_INLINE M mask_and(const M& a, const M& b) {
   return a & b;
 }
 
-inline bool mask_or(bool a, bool b) { return a || b; }
+STATESPACE_INLINE bool mask_or(bool a, bool b) { return a || b; }
 template <class M>
-inline M mask_or(const M& a, const M& b) {
+STATESPACE_INLINE M mask_or(const M& a, const M& b) {
   return a | b;
 }
 
-inline bool mask_not(bool a) { return !a; }
+STATESPACE_INLINE bool mask_not(bool a) { return !a; }
 template <class M>
-inline M mask_not(const M& a) {
+STATESPACE_INLINE M mask_not(const M& a) {
   return ~a;
 }
 
 // Whether a comparison holds in some lane, or in all of them.
-inline bool any_lane(bool a) { return a; }
+STATESPACE_INLINE bool any_lane(bool a) { return a; }
 template <class M>
-inline bool any_lane(const M& a) {
+STATESPACE_INLINE bool any_lane(const M& a) {
 #if defined(__AVX512F__)
   return _mm512_test_epi32_mask((__m512i)a, (__m512i)a) != 0;
 #elif defined(__AVX2__)
@@ -180,26 +205,27 @@ inline bool any_lane(const M& a) {
   return any != 0;
 }
 template <class M>
-inline bool all_lanes(const M& a) {
+STATESPACE_INLINE bool all_lanes(const M& a) {
   return !any_lane(mask_not(a));
 }
 
 // a * b + c, rounded once where the instruction set fuses, in every V alike.
-inline float mul_add(float a, float b, float c) {
-#if defined(__FMA__)
+STATESPACE_INLINE float mul_add(float a, float b, float c) {
+#if defined(__FMA__) || defined(__CUDA_ARCH__)
   return __builtin_fmaf(a, b, c);
 #else
   return a * b + c;
 #endif
 }
-inline double mul_add(double a, double b, double c) {
-#if defined(__FMA__)
+STATESPACE_INLINE double mul_add(double a, double b, double c) {
+#if defined(__FMA__) || defined(__CUDA_ARCH__)
   return __builtin_fma(a, b, c);
 #else
   return a * b + c;
 #endif
 }
-inline Vector<float> mul_add(Vector<float> a, Vector<float> b, Vector<float> c) {
+#if !defined(STATESPACE_DEVICE)
+STATESPACE_INLINE Vector<float> mul_add(Vector<float> a, Vector<float> b, Vector<float> c) {
 #if defined(__AVX512F__)
   return (Vector<float>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__FMA__)
@@ -208,7 +234,7 @@ inline Vector<float> mul_add(Vector<float> a, Vector<float> b, Vector<float> c) 
   return a * b + c;
 #endif
 }
-inline Vector<double> mul_add(Vector<double> a, Vector<double> b, Vector<double> c) {
+STATESPACE_INLINE Vector<double> mul_add(Vector<double> a, Vector<double> b, Vector<double> c) {
 #if defined(__AVX512F__)
   return (Vector<double>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 #elif defined(__FMA__)
@@ -217,10 +243,11 @@ inline Vector<double> mul_add(Vector<double> a, Vector<double> b, Vector<double>
   return a * b + c;
 #endif
 }
+#endif
 
 // c - a * b, likewise.
 template <class V>
-inline V neg_mul_add(const V& a, const V& b, const V& c) {
+STATESPACE_INLINE V neg_mul_add(const V& a, const V& b, const V& c) {
 #if defined(__AVX512F__)
   // Not from `mul_add`: there, g++ computes -a first.
   if constexpr (kLanes<V> > 1 && sizeof(ScalarOf<V>) == 4) {
@@ -232,10 +259,10 @@ inline V neg_mul_add(const V& a, const V& b, const V& c) {
   return mul_add(-a, b, c);
 }
 
-inline float square_root(float x) { return __builtin_sqrtf(x); }
-inline double square_root(double x) { return __builtin_sqrt(x); }
+STATESPACE_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
+STATESPACE_INLINE double square_root(double x) { return __builtin_sqrt(x); }
 template <class V>
-inline V square_root(const V& x) {
+STATESPACE_INLINE V square_root(const V& x) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(ScalarOf<V>) == 4) {
     return (V)_mm512_maskz_sqrt_ps(-1, (__m512)x);
@@ -256,12 +283,12 @@ inline V square_root(const V& x) {
 }
 
 template <class V>
-inline V absolute(const V& x) {
+STATESPACE_INLINE V absolute(const V& x) {
   return select<V>(x < V(), -x, x);
 }
 
 template <class V>
-inline V maximum(const V& a, const V& b) {
+STATESPACE_INLINE V maximum(const V& a, const V& b) {
   return select<V>(a < b, b, a);
 }
 
@@ -285,7 +312,7 @@ struct Float<double> {
 
 // True in the lanes where x is neither infinite nor NaN.
 template <class V>
-inline Mask<V> is_finite(const V& x) {
+STATESPACE_INLINE Mask<V> is_finite(const V& x) {
   return x - x == V();
 }
 

@@ -16,12 +16,12 @@ struct Pattern {
 
 // Numbers of type V that the arrays of a pattern take.
 template <class V>
-inline int64_t pattern_size(int64_t num_rows, int64_t num_columns) {
+STATESPACE_INLINE int64_t pattern_size(int64_t num_rows, int64_t num_columns) {
   const int64_t bytes = (num_rows + 1 + num_rows * num_columns) * sizeof(int32_t);
   return (bytes + sizeof(V) - 1) / sizeof(V);
 }
 template <class V>
-inline V* place(Pattern& x, V* memory, int64_t num_rows, int64_t num_columns) {
+STATESPACE_INLINE V* place(Pattern& x, V* memory, int64_t num_rows, int64_t num_columns) {
   x.begin = reinterpret_cast<int32_t*>(memory);
   x.columns = x.begin + num_rows + 1;
   return memory + pattern_size<V>(num_rows, num_columns);
@@ -30,7 +30,8 @@ inline V* place(Pattern& x, V* memory, int64_t num_rows, int64_t num_columns) {
 // The pattern of a[num_rows, num_columns]: what is zero in all lanes. Sizes that are constants are
 // so small that the zeros cost nothing.
 template <class V, class N>
-inline void find_pattern(N, int num_rows, int num_columns, const View<V>& a, Pattern& x) {
+STATESPACE_BUILDING_BLOCK void find_pattern(N, int num_rows, int num_columns, const View<V>& a,
+                                            Pattern& x) {
   if constexpr (std::is_same_v<N, int>) {
     const int most = num_rows * num_columns * 2 / 5;
     int count = 0;
@@ -48,8 +49,9 @@ inline void find_pattern(N, int num_rows, int num_columns, const View<V>& a, Pat
 // Row i of C = base + A B from column j on, `C` registers of it, of which the last begins at column
 // j + last and may take some numbers once more.
 template <int C, class U, class V>
-inline void multiply_sparse_tile(const Pattern& pattern, const View<V>& a, int i, const V* b,
-                                 int64_t stride, int j, int last, const V* base, V* c) {
+STATESPACE_INLINE void multiply_sparse_tile(const Pattern& pattern, const View<V>& a, int i,
+                                            const V* b, int64_t stride, int j, int last,
+                                            const V* base, V* c) {
   constexpr int kWidth = sizeof(U) / sizeof(V);
   const auto place = [last](int s) { return s == C - 1 ? last : s * kWidth; };
   U sums[C];
@@ -73,9 +75,10 @@ inline void multiply_sparse_tile(const Pattern& pattern, const View<V>& a, int i
 // is zero. The terms that are not zero are summed in the order of multiply(): for finite B the
 // result is the same to the last bit.
 template <class V, class End>
-inline void multiply_sparse(const Pattern& pattern, int num_rows, int n, const View<V>& a,
-                            const V* b, const V* base, V* c, End&& end) {
-  using U = std::conditional_t<kLanes<V> == 1, Vector<ScalarOf<V>>, V>;
+STATESPACE_BUILDING_BLOCK void multiply_sparse(const Pattern& pattern, int num_rows, int n,
+                                               const View<V>& a, const V* b, const V* base, V* c,
+                                               End&& end) {
+  using U = std::conditional_t<kAlone<V>, Vector<ScalarOf<V>>, V>;
   constexpr int kWidth = sizeof(U) / sizeof(V);
   for (int i = 0; i < num_rows; ++i) {
     const V* const base_row = base == nullptr ? nullptr : base + int64_t{i} * n;

@@ -14,13 +14,13 @@ namespace STATESPACE_ISA {
 template <class V>
 class CompensatedSum {
  public:
-  void add(const V& x) {
+  STATESPACE_INLINE void add(const V& x) {
     const V y = x - lost_;
     const V sum = sum_ + y;
     lost_ = (sum - sum_) - y;
     sum_ = sum;
   }
-  const V& value() const { return sum_; }
+  STATESPACE_INLINE const V& value() const { return sum_; }
 
  private:
   V sum_ = V();
@@ -32,7 +32,7 @@ template <class V>
 struct Powers {
   V factors[3];
 
-  V apply(const V& x) const { return x * factors[0] * factors[1] * factors[2]; }
+  STATESPACE_INLINE V apply(const V& x) const { return x * factors[0] * factors[1] * factors[2]; }
 };
 
 // A product of positive numbers, and its logarithm, taken once at the end: a logarithm a step would
@@ -42,7 +42,7 @@ class LogProduct {
  public:
   // x is positive and at most half of the largest number, as every square root is; in other lanes
   // the value is meaningless but nothing traps.
-  void multiply(const V& x) {
+  STATESPACE_INLINE void multiply(const V& x) {
     using F = Float<ScalarOf<V>>;
     // A subnormal has no leading bit to shift out; scaling makes it normal.
     const Mask<V> subnormal = x < splat<V>(F::kSmallestNormal);
@@ -59,7 +59,7 @@ class LogProduct {
     mantissa_ = from_bits<V>(bits);
   }
 
-  V log() const {
+  STATESPACE_BUILDING_BLOCK V log() const {
     V result = V();
     for (int lane = 0; lane < kLanes<V>; ++lane) {
       constexpr double kLog2 = 0.693147180559945309417232121458;
@@ -76,8 +76,8 @@ class LogProduct {
   }
 
   // The product is mantissa() times powers(); it may itself be out of range.
-  const V& mantissa() const { return mantissa_; }
-  Powers<V> powers() const {
+  STATESPACE_INLINE const V& mantissa() const { return mantissa_; }
+  STATESPACE_BUILDING_BLOCK Powers<V> powers() const {
     using T = ScalarOf<V>;
     using F = Float<T>;
     Powers<V> powers;
@@ -90,7 +90,8 @@ class LogProduct {
       }
       for (int i = 0; i < 3; ++i) {
         // What the factors cannot reach together is zero or infinite anyway.
-        const int64_t share = std::clamp<int64_t>(exponent / (3 - i), 1 - F::kBias, F::kBias);
+        const int64_t share =
+            std::clamp<int64_t>(exponent / (3 - i), 1 - F::kBias, int64_t{F::kBias});
         exponent -= share;
         const auto bits = static_cast<BitsOf<T>>((share + F::kBias) << F::kMantissaBits);
         set_lane(powers.factors[i], lane, from_bits<T>(bits));
@@ -99,7 +100,7 @@ class LogProduct {
     return powers;
   }
   // The product times x.
-  V scaled(const V& x) const { return powers().apply(mantissa_ * x); }
+  STATESPACE_INLINE V scaled(const V& x) const { return powers().apply(mantissa_ * x); }
 
  private:
   V mantissa_ = splat<V>(ScalarOf<V>(1));  // in [1, 2)
@@ -109,7 +110,7 @@ class LogProduct {
 // The sum of the logarithms of x[n], NaN in the lanes where they are not positive and finite
 // throughout.
 template <class V>
-inline V sum_log(int n, const V* x) {
+STATESPACE_INLINE V sum_log(int n, const V* x) {
   using T = ScalarOf<V>;
   const V largest = splat<V>(std::numeric_limits<T>::max());
   const V half = splat<V>(T(0.5)), one = splat<V>(T(1)), two = splat<V>(T(2));
@@ -127,14 +128,17 @@ inline V sum_log(int n, const V* x) {
 // x_bar = total_bar / x, the cotangent of x from that of the sum. A failed lane gets NaN; one with
 // total_bar = 0 zero, whatever x.
 template <class V>
-inline void sum_log_adjoint(int n, const V* x, const V& total_bar, V* x_bar) {
+STATESPACE_INLINE void sum_log_adjoint(int n, const V* x, const V& total_bar, V* x_bar) {
   using T = ScalarOf<V>;
   const V largest = splat<V>(std::numeric_limits<T>::max());
-  V spoil = V();
+  const V one = splat<V>(T(1));
+  V failed = V();  // not NaN itself, which g++ 12 loses from such a loop at -O3
   for (int i = 0; i < n; ++i) {
     const Mask<V> ok = mask_and(x[i] > V(), x[i] <= largest);
-    spoil = select<V>(ok, spoil, splat<V>(std::numeric_limits<T>::quiet_NaN()));
+    failed = select<V>(ok, failed, one);
   }
+  const V nan = splat<V>(std::numeric_limits<T>::quiet_NaN());
+  const V spoil = select<V>(failed == V(), V(), nan);
   for (int i = 0; i < n; ++i) {
     x_bar[i] = select<V>(total_bar == V(), V(), total_bar / x[i] + spoil);
   }

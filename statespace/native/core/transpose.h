@@ -130,7 +130,8 @@ STATESPACE_ALWAYS_INLINE void store_segments(const V& x, int first, int step, in
 // dst[i] lane j = src[j][i] for i < count: blocks of W numbers, of half as many for what is left,
 // and so on.
 template <int K, class V>
-inline void gather_blocks(const ScalarOf<V>* const* src, int64_t i, int64_t count, V* dst) {
+STATESPACE_INLINE void gather_blocks(const ScalarOf<V>* const* src, int64_t i, int64_t count,
+                                     V* dst) {
   for (; i + K <= count; i += K) {
     V block[K];
 #pragma GCC unroll 16
@@ -142,7 +143,7 @@ inline void gather_blocks(const ScalarOf<V>* const* src, int64_t i, int64_t coun
   if constexpr (K > 1) gather_blocks<K / 2>(src, i, count, dst);
 }
 template <class V>
-inline void gather(const ScalarOf<V>* const* src, int64_t count, V* dst) {
+STATESPACE_INLINE void gather(const ScalarOf<V>* const* src, int64_t count, V* dst) {
   if constexpr (kLanes<V> == 1) {
     std::memcpy(dst, src[0], static_cast<size_t>(count) * sizeof(V));
   } else {
@@ -152,8 +153,8 @@ inline void gather(const ScalarOf<V>* const* src, int64_t count, V* dst) {
 
 // dst[j][i] = src[i] lane j for i < count and the first `num_items` lanes.
 template <int K, class V>
-inline void scatter_blocks(const V* src, int64_t i, int64_t count, int num_items,
-                           ScalarOf<V>* const* dst) {
+STATESPACE_INLINE void scatter_blocks(const V* src, int64_t i, int64_t count, int num_items,
+                                      ScalarOf<V>* const* dst) {
   for (; i + K <= count; i += K) {
     V block[K];
 #pragma GCC unroll 16
@@ -165,7 +166,8 @@ inline void scatter_blocks(const V* src, int64_t i, int64_t count, int num_items
   if constexpr (K > 1) scatter_blocks<K / 2>(src, i, count, num_items, dst);
 }
 template <class V>
-inline void scatter(const V* src, int64_t count, int num_items, ScalarOf<V>* const* dst) {
+STATESPACE_INLINE void scatter(const V* src, int64_t count, int num_items,
+                               ScalarOf<V>* const* dst) {
   if constexpr (kLanes<V> == 1) {
     std::memcpy(dst[0], src, static_cast<size_t>(count) * sizeof(V));
   } else {

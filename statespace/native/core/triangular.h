@@ -23,11 +23,13 @@ struct Reciprocal {
   V diagonal, inverse;
   Mask<V> exact;
 
-  V divide(const V& x) const { return select<V>(exact, x * inverse, x / diagonal); }
+  STATESPACE_INLINE V divide(const V& x) const {
+    return select<V>(exact, x * inverse, x / diagonal);
+  }
 };
 
 template <ZeroPivot pivots, class V>
-inline Reciprocal<V> reciprocal(const V& d) {
+STATESPACE_INLINE Reciprocal<V> reciprocal(const V& d) {
   const V least = splat<V>(Float<ScalarOf<V>>::kSmallestNormal), one = splat<V>(ScalarOf<V>(1));
   const V size = absolute(d);
   const Mask<V> exact = mask_and(size >= least, size <= one / least);
@@ -40,8 +42,8 @@ inline Reciprocal<V> reciprocal(const V& d) {
 // `column` numbers apart: less what the rows before them contribute, then the triangle on the
 // diagonal. `diagonal` holds the reciprocals of these rows.
 template <int R, int C, class U, class V>
-inline void substitute_tile(int i, const View<V>& t, const Reciprocal<V>* diagonal, bool all_exact,
-                            V* x, int64_t row, int64_t column) {
+STATESPACE_INLINE void substitute_tile(int i, const View<V>& t, const Reciprocal<V>* diagonal,
+                                       bool all_exact, V* x, int64_t row, int64_t column) {
   V* const corner = x + i * row;
   U sums[R][C];
 #pragma GCC unroll 4
@@ -85,8 +87,9 @@ inline void substitute_tile(int i, const View<V>& t, const Reciprocal<V>* diagon
 
 // All rows of a column of registers, four at a time.
 template <int C, class U, class V, class N>
-inline void substitute_columns(N n, const View<V>& t, const Reciprocal<V>* diagonal, bool all_exact,
-                               V* x, int64_t row, int64_t column) {
+STATESPACE_BUILDING_BLOCK void substitute_columns(N n, const View<V>& t,
+                                                  const Reciprocal<V>* diagonal, bool all_exact,
+                                                  V* x, int64_t row, int64_t column) {
   int i = 0;
   for (; i + 4 <= n; i += 4) {
     substitute_tile<4, C, U>(i, t, diagonal + i, all_exact, x, row, column);
@@ -103,7 +106,7 @@ inline void substitute_columns(N n, const View<V>& t, const Reciprocal<V>* diago
 
 // C += A B or C -= A B for C[m, k], which lies in memory as B[n, k] does: by rows, or by columns.
 template <Into into, class V>
-inline void add_product(int m, int k, int n, const View<V>& a, const View<V>& b, V* c) {
+STATESPACE_INLINE void add_product(int m, int k, int n, const View<V>& a, const View<V>& b, V* c) {
   if (b.column == 1) {
     multiply<into>(m, k, n, a, b, c, b.row);
   } else {
@@ -113,15 +116,17 @@ inline void add_product(int m, int k, int n, const View<V>& a, const View<V>& b,
 }
 
 template <ZeroPivot pivots, class V>
-void substitute_halves(int n, int k, const View<V>& t, Order order, V* x, int64_t row,
-                       int64_t column);
+STATESPACE_HOST_DEVICE __attribute__((noinline)) void substitute_parts(int n, int k, View<V> t,
+                                                                       Order order, V* x,
+                                                                       int64_t row, int64_t column);
 
 // The rows of one diagonal block: at most kLargestBlock.
 template <class V>
-constexpr int kLargestBlock = kLanes<V> == 1 ? 32 : 16;
+constexpr int kLargestBlock = kAlone<V> ? 32 : 16;
 
 template <ZeroPivot pivots, class V, class N, class K>
-inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row, int64_t column) {
+STATESPACE_BUILDING_BLOCK void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row,
+                                                int64_t column) {
   if (n == 0) return;
   if (order == Order::kBackward) {  // the same from the other end
     t = {&t(n - 1, n - 1), -t.row, -t.column};
@@ -135,7 +140,7 @@ inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row
     all_exact = all_exact && all_lanes(diagonal[i].exact);
   }
   int j = 0;
-  if constexpr (kLanes<V> == 1) {
+  if constexpr (kAlone<V>) {
     using U = Vector<V>;
     constexpr int kWidth = kLanes<U>;
     V block[kLargestBlock<V> * kTileColumns * kWidth];
@@ -181,48 +186,58 @@ inline void substitute_block(N n, K k, View<V> t, Order order, V* x, int64_t row
 //
 // One half of T after the other; what couples them is a product.
 template <ZeroPivot pivots = ZeroPivot::kDivide, class V, class N, class K>
-inline void substitute(N n, K k, const View<V>& t, Order order, V* x, int64_t row, int64_t column) {
+STATESPACE_INLINE void substitute(N n, K k, const View<V>& t, Order order, V* x, int64_t row,
+                                  int64_t column) {
   if constexpr (std::is_same_v<N, int>) {
     if (n > kLargestBlock<V>) {
-      return substitute_halves<pivots>(n, static_cast<int>(k), t, order, x, row, column);
+      return substitute_parts<pivots>(n, static_cast<int>(k), t, order, x, row, column);
     }
   }
   substitute_block<pivots>(n, k, t, order, x, row, column);
 }
 
-// Where a triangle is cut in two: whole blocks come first.
+// Rows of a triangle that are solved before the others: whole blocks. A GPU's threads have no stack
+// to call themselves on: there it is a single one.
 template <class V>
-inline int first_half(int n) {
-  return (n / 2 + kLargestBlock<V> - 1) / kLargestBlock<V> * kLargestBlock<V>;
+STATESPACE_INLINE int rows_solved_first(int n) {
+  constexpr int kBlock = kLargestBlock<V>;
+  return kIsDevice ? kBlock : (n / 2 + kBlock - 1) / kBlock * kBlock;
 }
 
 template <ZeroPivot pivots, class V>
-__attribute__((noinline)) void substitute_halves(int n, int k, const View<V>& t, Order order, V* x,
-                                                 int64_t row, int64_t column) {
-  const bool forward = order == Order::kForward;
-  // The half solved first comes first in memory with kForward, last with kBackward.
-  const int half = first_half<V>(n);
-  const int n1 = forward ? half : n - half, n2 = n - n1;
-  const View<V> t11 = t, t22 = {&t(n1, n1), t.row, t.column};
-  V* const x2 = x + n1 * row;
-  if (forward) {
-    substitute<pivots>(n1, k, t11, order, x, row, column);
-    const View<V> t21 = {&t(n1, 0), t.row, t.column};
-    add_product<Into::kSubtract>(n2, k, n1, t21, View<V>{x, row, column}, x2);
-    substitute<pivots>(n2, k, t22, order, x2, row, column);
-  } else {
-    substitute<pivots>(n2, k, t22, order, x2, row, column);
-    const View<V> t12 = {&t(0, n1), t.row, t.column};
-    add_product<Into::kSubtract>(n1, k, n2, t12, View<V>{x2, row, column}, x);
-    substitute<pivots>(n1, k, t11, order, x, row, column);
+STATESPACE_HOST_DEVICE void substitute_parts(int n, int k, View<V> t, Order order, V* x,
+                                             int64_t row, int64_t column) {
+  const auto solve_first = [&](int size, const View<V>& part, V* at) {
+    if constexpr (kIsDevice) {
+      substitute_block<pivots>(size, k, part, order, at, row, column);
+    } else {
+      substitute<pivots>(size, k, part, order, at, row, column);
+    }
+  };
+  while (n > kLargestBlock<V>) {
+    const int first = rows_solved_first<V>(n), rest = n - first;
+    if (order == Order::kForward) {  // what is solved first comes first in memory
+      solve_first(first, t, x);
+      const View<V> t21 = {&t(first, 0), t.row, t.column};
+      add_product<Into::kSubtract>(rest, k, first, t21, View<V>{x, row, column}, x + first * row);
+      t.data = &t(first, first);
+      x += first * row;
+    } else {
+      V* const x2 = x + rest * row;
+      solve_first(first, {&t(rest, rest), t.row, t.column}, x2);
+      const View<V> t12 = {&t(0, rest), t.row, t.column};
+      add_product<Into::kSubtract>(rest, k, first, t12, View<V>{x2, row, column}, x);
+    }
+    n = rest;
   }
+  substitute_block<pivots>(n, k, t, order, x, row, column);
 }
 
 // X = T^-1 X for upper triangular T and X[n, n]: of each panel of columns, only the rows that are
 // not below the diagonal take part.
 template <class V, class N>
-inline void substitute_upper(N n, const View<V>& t, V* x) {
-  const int panel = kLanes<V> == 1 ? std::max(32, n / 256 * 32) : 8;
+STATESPACE_INLINE void substitute_upper(N n, const View<V>& t, V* x) {
+  const int panel = kAlone<V> ? std::max(32, n / 256 * 32) : 8;
   for (int j = 0; j < n; j += panel) {
     const int rows = std::min<int>(n, j + panel);
     substitute(rows, rows - j, t, Order::kBackward, x + j, n, 1);
@@ -235,8 +250,10 @@ struct TriangularSides {
   bool adjoint;  // op(L) = L'
   bool right;    // L stands on the right; then the system is op(L)' X' = B'
 
-  bool transposed() const { return adjoint != right; }
-  Order order() const { return lower != transposed() ? Order::kForward : Order::kBackward; }
+  STATESPACE_INLINE bool transposed() const { return adjoint != right; }
+  STATESPACE_INLINE Order order() const {
+    return lower != transposed() ? Order::kForward : Order::kBackward;
+  }
 };
 
 // The layout of the right sides as the columns of T X = B.
@@ -244,14 +261,14 @@ struct Strides {
   int64_t row, column;
 };
 template <class N>
-inline Strides strides(TriangularSides sides, N n, int k) {
+STATESPACE_INLINE Strides strides(TriangularSides sides, N n, int k) {
   return sides.right ? Strides{1, static_cast<int>(n)} : Strides{k, 1};
 }
 
 // The lanes in which a triangular l[n, n] has a zero on its diagonal, or a number that is not
 // finite.
 template <class V, class N>
-inline Mask<V> singular(N n, const V* l, bool lower) {
+STATESPACE_INLINE Mask<V> singular(N n, const V* l, bool lower) {
   Mask<V> found = V() != V();
   for (int i = 0; i < n; ++i) {
     const V* const row = l + static_cast<int64_t>(i) * n;
@@ -264,7 +281,8 @@ inline Mask<V> singular(N n, const V* l, bool lower) {
 // x = b solved, for l[n, n] and b, x[n, k], or [k, n] on the right side. NaN throughout in the
 // lanes where l is singular. x may be b.
 template <class V, class N>
-inline void triangular_solve(N n, int k, TriangularSides sides, const V* l, const V* b, V* x) {
+STATESPACE_INLINE void triangular_solve(N n, int k, TriangularSides sides, const V* l, const V* b,
+                                        V* x) {
   const int64_t count = static_cast<int64_t>(n) * k;
   if (x != b) std::copy(b, b + count, x);
   const View<V> t = sides.transposed() ? transposed(l, n) : rows(l, n);
@@ -275,8 +293,8 @@ inline void triangular_solve(N n, int k, TriangularSides sides, const V* l, cons
 
 // The triangle of A B' for A[n, k] and B[n, k] with common strides; what is outside becomes zero.
 template <Into into, class V, class N>
-inline void triangle_of_product(N n, int k, bool lower, const V* a, const V* b, Strides layout,
-                                V* c) {
+STATESPACE_INLINE void triangle_of_product(N n, int k, bool lower, const V* a, const V* b,
+                                           Strides layout, V* c) {
   if (!lower) std::swap(a, b);  // the lower triangle of the transpose
   set_zero(n * n, c);
   const View<V> x = {a, layout.row, layout.column}, y = {b, layout.column, layout.row};
@@ -291,8 +309,8 @@ inline void triangle_of_product(N n, int k, bool lower, const V* a, const V* b, 
 // linalg_ops/triangular.py): b_bar = op(L)^-T x_bar, and l_bar = -b_bar x', or its transpose,
 // within the triangle of L. b_bar may be x_bar, and l_bar may be l.
 template <class V, class N>
-inline void triangular_solve_adjoint(N n, int k, TriangularSides sides, const V* l, const V* x,
-                                     const V* x_bar, V* l_bar, V* b_bar) {
+STATESPACE_INLINE void triangular_solve_adjoint(N n, int k, TriangularSides sides, const V* l,
+                                                const V* x, const V* x_bar, V* l_bar, V* b_bar) {
   const Mask<V> unused = all_zero(static_cast<int64_t>(n) * k, x_bar);
   triangular_solve(n, k, {sides.lower, !sides.adjoint, sides.right}, l, x_bar, b_bar);
   // Seen as T Y = C, with Y and C the possibly transposed X and B, T_bar = -C_bar Y'.
@@ -306,8 +324,8 @@ inline void triangular_solve_adjoint(N n, int k, TriangularSides sides, const V*
 // X = T X for triangular T[n, n], lower with Order::kForward, upper with kBackward; the layout of X
 // is as for `substitute`, and b holds X before.
 template <class V, class N>
-inline void multiply_triangle(N n, int k, const View<V>& t, Order order, const V* b, V* x,
-                              Strides layout) {
+STATESPACE_INLINE void multiply_triangle(N n, int k, const View<V>& t, Order order, const V* b,
+                                         V* x, Strides layout) {
   const bool forward = order == Order::kForward;
   set_zero(static_cast<int64_t>(n) * k, x);
   constexpr int kStep = 8;
@@ -333,7 +351,8 @@ inline void multiply_triangle(N n, int k, const View<V>& t, Order order, const V
 
 // x = op(L) B, or B op(L) on the right side, for l[n, n] and b, x[n, k] ([k, n] on the right).
 template <class V, class N>
-inline void triangular_multiply(N n, int k, TriangularSides sides, const V* l, const V* b, V* x) {
+STATESPACE_INLINE void triangular_multiply(N n, int k, TriangularSides sides, const V* l,
+                                           const V* b, V* x) {
   const View<V> t = sides.transposed() ? transposed(l, n) : rows(l, n);
   multiply_triangle(n, k, t, sides.order(), b, x, strides(sides, n, k));
 }
@@ -342,8 +361,8 @@ inline void triangular_multiply(N n, int k, TriangularSides sides, const V* l, c
 // linalg_ops/triangular.py): b_bar = op(L)' x_bar, and l_bar = x_bar b', or its transpose, within
 // the triangle of L.
 template <class V, class N>
-inline void triangular_multiply_adjoint(N n, int k, TriangularSides sides, const V* l, const V* b,
-                                        const V* x_bar, V* l_bar, V* b_bar) {
+STATESPACE_INLINE void triangular_multiply_adjoint(N n, int k, TriangularSides sides, const V* l,
+                                                   const V* b, const V* x_bar, V* l_bar, V* b_bar) {
   triangular_multiply(n, k, {sides.lower, !sides.adjoint, sides.right}, l, x_bar, b_bar);
   const Mask<V> unused = all_zero(static_cast<int64_t>(n) * k, x_bar);
   const V* const left = sides.transposed() ? b : x_bar;

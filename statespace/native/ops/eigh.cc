@@ -69,15 +69,15 @@ bool eigh_by_lapack(int n, const T* a, T* lambda, T* v, T* work, T* info) {
 // Numbers of scratch of `eigenvalues`.
 int64_t eigenvalues_work_size(const Call& call) {
   const int64_t n = call.size('n');
-  return n * n <= kUsuallyInLanes ? eigh_work_size(n) : syevd_work_size(n);
+  return kIsDevice || n * n <= kUsuallyInLanes ? eigh_work_size(n) : syevd_work_size(n);
 }
 
 // Eigenvalues and eigenvectors by the core in lanes, by LAPACK beyond; returns the status.
 template <class V>
-V eigenvalues(const Call& call, const V* a, V* lambda, V* v, V* work) {
+STATESPACE_HOST_DEVICE V eigenvalues(const Call& call, const V* a, V* lambda, V* v, V* work) {
   const int size = static_cast<int>(call.size('n'));
   V info = V();
-  if constexpr (kLanes<V> == 1) {
+  if constexpr (kAlone<V>) {
     if (!eigh_by_lapack(size, a, lambda, v, work, &info)) info = eigh(size, a, lambda, v, work);
   } else {
     with_size<kLargestUnrolled>(size, [&](auto n) { info = eigh(n, a, lambda, v, work); });
@@ -88,10 +88,13 @@ V eigenvalues(const Call& call, const V* a, V* lambda, V* v, V* work) {
 struct EighOp {
   static constexpr bool kOwnThreads = true;
   static int64_t work_size(const Call& call) { return eigenvalues_work_size(call); }
-  static int in_place(int output) { return output == 1 ? 0 : -1; }  // eigenvectors of A
+  STATESPACE_INLINE static int in_place(int output) {
+    return output == 1 ? 0 : -1;
+  }  // eigenvectors of A
   static double flops(const Call& call) { return 10 * cube(call.size('n')) + 100; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     *out[2] = eigenvalues(call, in[0], out[0], out[1], work);
   }
 };
@@ -100,14 +103,15 @@ struct EighGradOp {
   static int64_t work_size(const Call& call) { return call.size('n') * call.size('n'); }
   static double flops(const Call& call) { return 5 * cube(call.size('n')); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_size<kLargestUnrolled>(static_cast<int>(call.size('n')), [&](auto n) {
       eigh_adjoint(n, in[0], in[1], in[2], in[3], out[0], work);
     });
   }
 };
 
-Function function_kind(const Call& call) {
+STATESPACE_INLINE Function function_kind(const Call& call) {
   return call.attrs[0]   ? Function::kLogarithm
          : call.attrs[1] ? Function::kExponential
                          : Function::kPower;
@@ -118,7 +122,8 @@ struct MatrixFunctionOp {
   static int64_t work_size(const Call& call) { return eigenvalues_work_size(call); }
   static double flops(const Call& call) { return 13 * cube(call.size('n')) + 200; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     eigenvalues(call, in[0], out[2], out[3], work);  // its failures are NaN
     *out[1] = matrix_function(static_cast<int>(call.size('n')), function_kind(call), *in[1], out[2],
                               out[3], out[0], work);
@@ -129,7 +134,8 @@ struct MatrixFunctionGradOp {
   static int64_t work_size(const Call& call) { return 2 * call.size('n') * call.size('n'); }
   static double flops(const Call& call) { return 7 * cube(call.size('n')) + 200; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     matrix_function_adjoint(static_cast<int>(call.size('n')), function_kind(call), *in[1], in[2],
                             in[3], in[4], out[0], work);
   }

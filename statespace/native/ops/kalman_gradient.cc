@@ -1,6 +1,10 @@
 #include "ops/kalman_gradient.h"
 
+#if defined(STATESPACE_DEVICE)
+#include "cuda/unshared.h"
+#else
 #include "ops/kalman_shared_gradient.h"
+#endif
 #include "ops/kernels.h"
 
 namespace statespace {

@@ -1,4 +1,8 @@
+#if defined(STATESPACE_DEVICE)
+#include "cuda/unshared.h"
+#else
 #include "ops/kalman_shared_moments.h"
+#endif
 #include "ops/kernels.h"
 
 namespace statespace {

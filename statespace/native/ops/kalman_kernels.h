@@ -3,13 +3,13 @@
 #define STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_
 
 #include "ops/kalman_settling.h"
-#include "ops/thread_pool.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
 
-// Models up to this size are unrolled, except where only old processors would gain.
-#if defined(__x86_64__) && !defined(__AVX2__)
+// Models up to this size are unrolled, except where only old processors would gain; GPUs would not,
+// whose threads have no registers for a whole model.
+#if defined(STATESPACE_DEVICE) || (defined(__x86_64__) && !defined(__AVX2__))
 constexpr int kLargestUnrolledState = 0, kLargestUnrolledObservation = 0;
 #else
 constexpr int kLargestUnrolledState = 4, kLargestUnrolledObservation = 2;
@@ -17,17 +17,17 @@ constexpr int kLargestUnrolledState = 4, kLargestUnrolledObservation = 2;
 // Models up to this size go side by side in lanes.
 constexpr int64_t kLargestStateInLanes = 32;
 
-inline bool kalman_unrolled(const Call& call) {
+STATESPACE_INLINE bool kalman_unrolled(const Call& call) {
   return call.size('n') <= kLargestUnrolledState && call.size('m') <= kLargestUnrolledObservation &&
          call.size('n') > 0 && call.size('m') > 0;
 }
 
-inline bool kalman_in_lanes(const Call& call) {
+STATESPACE_INLINE bool kalman_in_lanes(const Call& call) {
   return call.size('n') <= kLargestStateInLanes && call.size('m') <= kLargestStateInLanes;
 }
 
 // About the nanoseconds one series takes through the filter.
-inline double kalman_cost(const Call& call) {
+STATESPACE_INLINE double kalman_cost(const Call& call) {
   const double n = static_cast<double>(call.size('n')), m = static_cast<double>(call.size('m'));
   const double step = 20 + n * n * (1.5 * n + 2 * m) + m * m * (n + m);
   return static_cast<double>(call.size('T')) * step;
@@ -35,9 +35,9 @@ inline double kalman_cost(const Call& call) {
 
 // Calls f(n, m) with the sizes as constants for the vectors of small models.
 template <class V, class F>
-inline void with_model_sizes(const Call& call, F&& f) {
+STATESPACE_INLINE void with_model_sizes(const Call& call, F&& f) {
   const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
-  if constexpr (kLanes<V> > 1) {
+  if constexpr (!kAlone<V> && kLargestUnrolledState > 0) {
     if (kalman_unrolled(call)) {
       with_fixed_size<kLargestUnrolledState>(n, [&](auto fixed_n) {
         with_fixed_size<kLargestUnrolledObservation>(m, [&](auto fixed_m) { f(fixed_n, fixed_m); });
@@ -52,7 +52,7 @@ inline void with_model_sizes(const Call& call, F&& f) {
 // is still fastest in a vector, whose other lanes idle; so it must be, for a batch to equal its
 // members to the last bit, in forms with `kSumsByLanes`, which sum in another order without lanes.
 template <class T, class Form, class Body>
-inline void for_each_series(const Call& call, int64_t begin, int64_t end, Body&& body) {
+STATESPACE_INLINE void for_each_series(const Call& call, int64_t begin, int64_t end, Body&& body) {
   const bool even_single = Form::kSumsByLanes || kalman_unrolled(call);
   for_each_group<T>(begin, end, kalman_in_lanes(call), even_single, body);
 }
@@ -76,34 +76,22 @@ struct SharpForm : CovarianceForm {
   using Step = SharpStep<V, N, M>;
 };
 
-// Runs Op::compute(call, group) over all groups of series.
-template <class T, class Op>
-void run_series(const Call& call) {
-  const int64_t width = kalman_in_lanes(call) ? kLanes<Vector<T>> : 1;
-  const auto range = [](const void* opaque, int64_t begin, int64_t end) {
-    const Call& c = *static_cast<const Call*>(opaque);
-    const int64_t step = kalman_in_lanes(c) ? kLanes<Vector<T>> : 1;
-    const int64_t last = end * step < c.batch ? end * step : c.batch;
-    for_each_series<T, typename Op::Form>(c, begin * step, last,
-                                          [&c](auto group) { Op::compute(c, group); });
-  };
-  parallel_for((call.batch + width - 1) / width, kalman_cost(call), range, &call);
-}
-
-// The row of a kernel table that runs Op.
-template <class Op>
-constexpr KernelEntry series_entry(const char* name) {
-  return {name, run_series<float, Op>, run_series<double, Op>};
-}
+// An Op on series provides
+//   using Form = ...: one like those above
+//   template <class V> static int64_t work_size(const Call&): numbers of scratch of one group
+//   template <class V> static void compute(const Call&, const Group<V>&, V* memory)
 
 template <bool per_step, class F>
 struct KalmanLogLikelihoodOp {
   using Form = F;
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    return KalmanRun<V, int, int, Form::template Step>::work_size(call);
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
     with_model_sizes<V>(call, [&](auto n, auto m) {
       using Run = KalmanRun<V, decltype(n), decltype(m), Form::template Step>;
-      V* const memory = static_cast<V*>(scratch(Run::work_size(call) * sizeof(V)));
       Run run(call, call.inputs, group, n, m, memory);
       LogDensity<V> total;
       const auto reset = [&] { total = LogDensity<V>(); };
@@ -130,8 +118,8 @@ struct KalmanLogLikelihoodOp {
 // The end of a filter or smoother: writes its log-likelihood, the first output, and its status, and
 // spoils all moments of the series that failed.
 template <class V>
-inline void finish_moments(const Call& call, const Group<V>& group, const V& value, const V& info,
-                           int info_output) {
+STATESPACE_INLINE void finish_moments(const Call& call, const Group<V>& group, const V& value,
+                                      const V& info, int info_output) {
   store(call.outputs[0], group, 0, &value);
   for (int i = 0; i < call.num_outputs; ++i) {
     if (call.outputs[i].dtype != STATESPACE_INT32) spoil(call.outputs[i], group, info);
@@ -161,10 +149,13 @@ struct KalmanFilterOp {
   };
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    return KalmanRun<V, int, int, SharpStep>::work_size(call) + call.size('m') * call.size('m');
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
     using Run = KalmanRun<V, int, int, SharpStep>;
-    V* const memory = static_cast<V*>(scratch((Run::work_size(call) + m * m) * sizeof(V)));
     Run run(call, call.inputs, group, n, m, memory);
     V* const s = memory + Run::work_size(call);
     LogDensity<V> total;
@@ -187,5 +178,11 @@ struct KalmanFilterOp {
 
 }  // namespace STATESPACE_ISA
 }  // namespace statespace
+
+#if defined(STATESPACE_DEVICE)
+#include "cuda/series_loop.h"
+#else
+#include "ops/series_loop.h"
+#endif
 
 #endif  // STATESPACE_NATIVE_OPS_KALMAN_KERNELS_H_

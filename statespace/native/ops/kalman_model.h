@@ -21,16 +21,16 @@ template <class V>
 class LogNormaliser {
  public:
   // One component: observed, 1 or 0; the root of its variance.
-  void add(const V& observed, const V& root) {
+  STATESPACE_INLINE void add(const V& observed, const V& root) {
     observed_ = observed_ + observed;
     root_.multiply(root);
   }
   template <class M, class Update>
-  void add(M m, const Update& update) {
+  STATESPACE_INLINE void add(M m, const Update& update) {
     for (int i = 0; i < m; ++i) add(update.observed[i], update.l[i * m + i]);
   }
-  V log_root() const { return root_.log(); }
-  V constant() const {
+  STATESPACE_INLINE V log_root() const { return root_.log(); }
+  STATESPACE_INLINE V constant() const {
     constexpr double kLogTwoPi = 1.837877066409345483560659472811;
     return observed_ * splat<V>(ScalarOf<V>(kLogTwoPi));
   }
@@ -42,7 +42,7 @@ class LogNormaliser {
 
 // -(p log 2 pi + log |S| + v' S^-1 v) / 2 from its parts.
 template <class V>
-inline V log_density(const V& log_root, const V& constant, const V& squares) {
+STATESPACE_INLINE V log_density(const V& log_root, const V& constant, const V& squares) {
   return -(log_root + splat<V>(ScalarOf<V>(0.5)) * (constant + squares));
 }
 
@@ -51,17 +51,17 @@ template <class V>
 class LogDensity {
  public:
   template <class M, class Update>
-  void add(M m, const Update& update) {
+  STATESPACE_INLINE void add(M m, const Update& update) {
     for (int i = 0; i < m; ++i) {
       add(update.observed[i], update.l[i * m + i], update.z[i] * update.z[i]);
     }
   }
   // One component: observed, 1 or 0; the root of its variance; its squared standardised innovation.
-  void add(const V& observed, const V& root, const V& square) {
+  STATESPACE_INLINE void add(const V& observed, const V& root, const V& square) {
     normaliser_.add(observed, root);
     squares_.add(square);
   }
-  V value() const {
+  STATESPACE_INLINE V value() const {
     return log_density(normaliser_.log_root(), normaliser_.constant(), squares_.value());
   }
 
@@ -75,8 +75,8 @@ class LogDensity {
 template <class V, class N, class M>
 class CovarianceStep {
  public:
-  CovarianceStep(const Call& call, const Operand* /*operands*/, const Group<V>& /*group*/, N n, M m,
-                 V* memory)
+  STATESPACE_INLINE CovarianceStep(const Call& call, const Operand* /*operands*/,
+                                   const Group<V>& /*group*/, N n, M m, V* memory)
       : n_(n),
         m_(m),
         noise_(static_cast<int>(call.size('k'))),
@@ -84,50 +84,51 @@ class CovarianceStep {
         initial_noise_(static_cast<int>(call.size('p'))),
         work_(place(update_, memory, n, m)) {}
 
-  static int64_t work_size(const Call& call) {
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n');
     return kalman_update_size(n, call.size('m')) + n * n;
   }
 
-  void start(const V* initial_scale, V* spread) {
+  STATESPACE_INLINE void start(const V* initial_scale, V* spread) {
     noise_covariance(n_, initial_noise_, initial_scale, spread);
     mirror(n_, spread);
   }
   // The transition's, or the observation's, scale has been loaded.
-  void prepare_transition_noise(const KalmanParameters<V>& model) {
+  STATESPACE_INLINE void prepare_transition_noise(const KalmanParameters<V>& model) {
     noise_covariance(n_, noise_, model.g, model.q);
   }
-  void prepare_observation_noise(const KalmanParameters<V>& model) {
+  STATESPACE_INLINE void prepare_observation_noise(const KalmanParameters<V>& model) {
     noise_covariance(m_, observation_noise_, model.c, model.r);
   }
-  void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
+  STATESPACE_INLINE void update(const KalmanParameters<V>& model, const V* y, const V* a,
+                                const V* spread) {
     kalman_update(n_, m_, model, y, a, spread, update_);
   }
-  void predict(const KalmanParameters<V>& model, V* a, V* spread) {
+  STATESPACE_INLINE void predict(const KalmanParameters<V>& model, V* a, V* spread) {
     kalman_predict(n_, model, update_.a, update_.p, a, spread, work_);
   }
   // The two halves of each. revise(update) may change the covariances.
   template <class Revise>
-  void update_covariance(const KalmanParameters<V>& model, const V* y, const V* spread,
-                         Revise&& revise) {
+  STATESPACE_INLINE void update_covariance(const KalmanParameters<V>& model, const V* y,
+                                           const V* spread, Revise&& revise) {
     kalman_update_covariance(n_, m_, model, y, spread, update_);
     revise(update_);
     covariance_ok_ = update_.ok;
   }
-  void update_mean(const KalmanParameters<V>& model, const V* y, const V* a) {
+  STATESPACE_INLINE void update_mean(const KalmanParameters<V>& model, const V* y, const V* a) {
     const Mask<V> ok = kalman_update_mean<V>(n_, m_, weights(update_), model.h_pattern, model.h,
                                              model.d, y, a, update_.v, update_.z, update_.a);
     update_.ok = mask_and(covariance_ok_, ok);
   }
-  void predict_mean(const KalmanParameters<V>& model, V* a) {
+  STATESPACE_INLINE void predict_mean(const KalmanParameters<V>& model, V* a) {
     kalman_predict_mean<V>(n_, model.f_transpose, model.b, update_.a, a);
   }
-  void predict_covariance(const KalmanParameters<V>& model, V* spread) {
+  STATESPACE_INLINE void predict_covariance(const KalmanParameters<V>& model, V* spread) {
     kalman_predict_covariance(n_, model, update_.p, spread, work_);
   }
-  const KalmanUpdate<V>& result() const { return update_; }
+  STATESPACE_INLINE const KalmanUpdate<V>& result() const { return update_; }
   // Whether, with what the latest update has shown, the filter is to begin again.
-  bool begins_again() const { return false; }
+  STATESPACE_INLINE bool begins_again() const { return false; }
 
  private:
   N n_;
@@ -146,7 +147,8 @@ template <class V, class N, class M, template <class, class, class> class Step =
 class KalmanRun {
  public:
   // operands: y and the model's parameters. memory: work_size() numbers.
-  KalmanRun(const Call& call, const Operand* operands, const Group<V>& group, N n, M m, V* memory)
+  STATESPACE_INLINE KalmanRun(const Call& call, const Operand* operands, const Group<V>& group, N n,
+                              M m, V* memory)
       : n_(n),
         m_(m),
         noise_(static_cast<int>(call.size('k'))),
@@ -165,7 +167,7 @@ class KalmanRun {
     initial_scale_ = take(n * initial_noise_);
   }
 
-  static int64_t work_size(const Call& call) {
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
     return kalman_parameters_size(n, m, call.size('k'), call.size('r')) +
            2 * pattern_size<V>(n, n) + pattern_size<V>(m, n) + Step<V, N, M>::work_size(call) + m +
@@ -175,12 +177,12 @@ class KalmanRun {
   // Runs the filter; after each update calls on_update(step). Returns the status per lane as a
   // number: 0, or 1 + the step that failed.
   template <class OnUpdate>
-  V forward(OnUpdate&& on_update) {
+  STATESPACE_INLINE V forward(OnUpdate&& on_update) {
     return forward([] {}, on_update);
   }
   // The same in a form that may begin again: calls on_start() before the first step.
   template <class OnStart, class OnUpdate>
-  V forward(OnStart&& on_start, OnUpdate&& on_update) {
+  STATESPACE_INLINE V forward(OnStart&& on_start, OnUpdate&& on_update) {
     V info = V();
     const auto begin = [&] {
       info = V();
@@ -206,7 +208,8 @@ class KalmanRun {
 
   // Runs steps first ... end - 1 again on the way back, from the predicted moments of the first.
   template <class OnUpdate>
-  void again(int64_t first, int64_t end, const V* mean, const V* spread, OnUpdate&& on_update) {
+  STATESPACE_INLINE void again(int64_t first, int64_t end, const V* mean, const V* spread,
+                               OnUpdate&& on_update) {
     for (int i = 0; i < n_; ++i) a_[i] = mean[i];
     for (int i = 0; i < n_ * n_; ++i) spread_[i] = spread[i];
     for (int64_t step = first; step < end; ++step) {
@@ -218,21 +221,21 @@ class KalmanRun {
   }
 
   // The first state's mean and spread.
-  void load_start(V* mean, V* spread) {
+  STATESPACE_BUILDING_BLOCK void load_start(V* mean, V* spread) {
     load(operands_[kInitialMean], group_, 0, mean);
     load(operands_[kInitialScale], group_, 0, initial_scale_);
     step_.start(initial_scale_, spread);
   }
 
   // Loads the parameters and data of a step; those that do not vary only the first time.
-  void load_step(int64_t step, bool first,
-                 TransitionNoise noise = TransitionNoise::kScaleAndCovariance) {
+  STATESPACE_INLINE void load_step(int64_t step, bool first,
+                                   TransitionNoise noise = TransitionNoise::kScaleAndCovariance) {
     load_data(step);
     load_parameters(step, first, noise);
   }
-  void load_data(int64_t step) { load(operands_[kY], group_, step, y_); }
-  void load_parameters(int64_t step, bool first,
-                       TransitionNoise noise = TransitionNoise::kScaleAndCovariance) {
+  STATESPACE_INLINE void load_data(int64_t step) { load(operands_[kY], group_, step, y_); }
+  STATESPACE_BUILDING_BLOCK void load_parameters(
+      int64_t step, bool first, TransitionNoise noise = TransitionNoise::kScaleAndCovariance) {
     const auto fresh = [&](ModelOperand i, V* dst) {
       const bool wanted = first || operands_[i].step_stride != 0;
       if (wanted) load(operands_[i], group_, step, dst);
@@ -254,12 +257,13 @@ class KalmanRun {
   // Numbers that are not finite are cleared first: where the series did not fail they belong to
   // missing components (an unknown regressor, say) or to the transition beyond the data, and the
   // products of the way back would carry them on, since zero times NaN is NaN.
-  void repeat_update(int64_t step, const V* a, const V* spread,
-                     TransitionNoise noise = TransitionNoise::kScale) {
+  STATESPACE_INLINE void repeat_update(int64_t step, const V* a, const V* spread,
+                                       TransitionNoise noise = TransitionNoise::kScale) {
     reload_step(step, noise);
     step_.update(model_, y_, a, spread);
   }
-  void reload_step(int64_t step, TransitionNoise noise = TransitionNoise::kScale) {
+  STATESPACE_BUILDING_BLOCK void reload_step(int64_t step,
+                                             TransitionNoise noise = TransitionNoise::kScale) {
     const bool last = step == num_steps_ - 1;
     load_step(step, last, noise);
     if (last || operands_[kH].step_stride != 0) {
@@ -277,30 +281,30 @@ class KalmanRun {
     }
   }
   // Before the way back, in a form that repeats covariances on the way there.
-  void compute_every_step() { step_.compute_every_step(); }
+  STATESPACE_INLINE void compute_every_step() { step_.compute_every_step(); }
   // The prediction that followed, likewise; the moments it gives are those of the step after.
-  void repeat_prediction() { step_.predict(model_, a_, spread_); }
+  STATESPACE_INLINE void repeat_prediction() { step_.predict(model_, a_, spread_); }
 
-  const KalmanParameters<V>& model() const { return model_; }
-  const V* data() const { return y_; }  // of the step
-  const Step<V, N, M>& step() const { return step_; }
-  const auto& update() const { return step_.result(); }
-  const V* mean() const { return a_; }         // predicted
-  const V* spread() const { return spread_; }  // predicted
-  const V* initial_scale() const { return initial_scale_; }
-  int noise() const { return noise_; }
-  int observation_noise() const { return observation_noise_; }
-  int initial_noise() const { return initial_noise_; }
+  STATESPACE_INLINE const KalmanParameters<V>& model() const { return model_; }
+  STATESPACE_INLINE const V* data() const { return y_; }  // of the step
+  STATESPACE_INLINE const Step<V, N, M>& step() const { return step_; }
+  STATESPACE_INLINE const auto& update() const { return step_.result(); }
+  STATESPACE_INLINE const V* mean() const { return a_; }         // predicted
+  STATESPACE_INLINE const V* spread() const { return spread_; }  // predicted
+  STATESPACE_INLINE const V* initial_scale() const { return initial_scale_; }
+  STATESPACE_INLINE int noise() const { return noise_; }
+  STATESPACE_INLINE int observation_noise() const { return observation_noise_; }
+  STATESPACE_INLINE int initial_noise() const { return initial_noise_; }
 
  private:
-  void prepare_transition() {
+  STATESPACE_BUILDING_BLOCK void prepare_transition() {
     for (int i = 0; i < n_; ++i) {
       for (int j = 0; j < n_; ++j) model_.f_transpose[j * n_ + i] = model_.f[i * n_ + j];
     }
     find_pattern(n_, n_, n_, rows<V>(model_.f, n_), model_.f_pattern);
     find_pattern(n_, n_, n_, rows<V>(model_.f_transpose, n_), model_.f_transpose_pattern);
   }
-  void find_observation_pattern() {
+  STATESPACE_INLINE void find_observation_pattern() {
     find_pattern(n_, m_, n_, rows<V>(model_.h, n_), model_.h_pattern);
   }
 
@@ -321,12 +325,14 @@ struct Tape {
   V* data;
   int64_t n;
 
-  static int64_t size(int64_t num_steps, int64_t n) { return num_steps * (n + n * n); }
-  V* mean(int64_t step) const { return data + step * (n + n * n); }
-  V* spread(int64_t step) const { return mean(step) + n; }
+  STATESPACE_INLINE static int64_t size(int64_t num_steps, int64_t n) {
+    return num_steps * (n + n * n);
+  }
+  STATESPACE_INLINE V* mean(int64_t step) const { return data + step * (n + n * n); }
+  STATESPACE_INLINE V* spread(int64_t step) const { return mean(step) + n; }
 
   template <class Run>
-  void record(int64_t step, const Run& run) const {
+  STATESPACE_INLINE void record(int64_t step, const Run& run) const {
     for (int64_t i = 0; i < n; ++i) mean(step)[i] = run.mean()[i];
     for (int64_t i = 0; i < n * n; ++i) spread(step)[i] = run.spread()[i];
   }
@@ -334,27 +340,28 @@ struct Tape {
 
 // A tape up to this size stays in the nearer caches; one beyond it costs more time, for its memory
 // has to be had and written, than running the steps again.
-constexpr int64_t kLargestTapeBytes = int64_t{4} << 20;
+// On a GPU the memory of all threads is one.
+constexpr int64_t kLargestTapeBytes = kIsDevice ? 4 << 10 : int64_t{4} << 20;
 
 // How the way back remembers: predicted moments of every step, or, to save memory, of every
 // sqrt(T)-th step, from which the steps up to the next are run again when their turn comes.
 struct Stretches {
   int64_t num_steps, length, last;  // last: where the last one begins
 
-  Stretches(int64_t steps, int64_t bytes_per_step, bool low_memory)
+  STATESPACE_INLINE Stretches(int64_t steps, int64_t bytes_per_step, bool low_memory)
       : num_steps(steps), length(steps > 0 ? steps : 1) {
     if (low_memory || bytes_per_step * length > kLargestTapeBytes) {
       length = static_cast<int64_t>(std::ceil(std::sqrt(double(length))));
     }
     last = steps > 0 ? (steps - 1) / length * length : 0;
   }
-  int64_t count() const { return last / length + 1; }
-  int64_t end(int64_t first) const { return std::min(first + length, num_steps); }
+  STATESPACE_INLINE int64_t count() const { return last / length + 1; }
+  STATESPACE_INLINE int64_t end(int64_t first) const { return std::min(first + length, num_steps); }
 };
 
 // NaN in every number of the lanes' items that failed.
 template <class V>
-inline void spoil(const Operand& operand, const Group<V>& group, const V& info) {
+STATESPACE_BUILDING_BLOCK void spoil(const Operand& operand, const Group<V>& group, const V& info) {
   for (int lane = 0; lane < group.count; ++lane) {
     if (get_lane(info, lane) == 0) continue;
     with_numbers<V>(operand, group.first + lane, [&operand](auto* data) {

@@ -3,8 +3,11 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_MOMENT_GRADIENT_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_MOMENT_GRADIENT_H_
 
+#include <algorithm>
+
 #include "core/double_double.h"
 #include "core/kalman_smoother_adjoint.h"
+#include "core/room.h"
 #include "ops/kalman_gradient.h"
 
 namespace statespace {
@@ -27,16 +30,20 @@ struct KalmanFilterGradientOp {
   };
 
   template <class V>
-  static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, int n,
-                      int m) {
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n'), m = call.size('m');
+    const int64_t moments_size = 2 * n + 2 * n * n + m + m * m;
+    return KalmanRun<V, int, int>::work_size(call) + Tape<V>::size(call.size('T'), n) +
+           moments_size + ModelCotangents<V>::work_size(call.inputs + kNumCotangents) +
+           CovarianceBackward<V, int, int>::work_size(call);
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const GradientTarget* targets,
+                                        const Group<V>& group, int n, int m, V* memory) {
     using Run = KalmanRun<V, int, int>;
     const Operand* const operands = call.inputs + kNumCotangents;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
     using Backward = CovarianceBackward<V, int, int>;
-    const int64_t moments_size = 2 * n + 2 * square + m + int64_t{m} * m;
-    const int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) + moments_size +
-                         ModelCotangents<V>::work_size(operands) + Backward::work_size(call);
-    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
@@ -85,21 +92,31 @@ struct KalmanSmootherGradientOp {
   enum Input { kTotal, kMean, kCovariance, kLagOne, kNumCotangents };
 
   template <class V>
-  static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, int n,
-                      int m) {
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n'), m = call.size('m'), num_steps = call.size('T');
+    const int64_t steps_work =
+        std::max({CovarianceBackward<V, int, int>::work_size(call), kalman_smoother_work_size(n, m),
+                  smoother_adjoint_work_size(n, m)});
+    const int64_t own = KalmanRun<V, int, int>::work_size(call) + 2 * Tape<V>::size(num_steps, n) +
+                        num_steps * smoother_adjoint_size(n, m) + 3 * n + 3 * n * n + steps_work +
+                        ModelCotangents<V>::work_size(call.inputs + kNumCotangents);
+    if constexpr (std::is_same_v<V, DoubleDouble>) {
+      return own;
+    } else {
+      return std::max(own, room_for<DoubleDouble, V>(work_size<DoubleDouble>(call)));
+    }
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const GradientTarget* targets,
+                                        const Group<V>& group, int n, int m, V* const all_memory) {
     using T = ScalarOf<V>;
     using Run = KalmanRun<V, int, int>;
     constexpr bool is_widest = std::is_same_v<V, DoubleDouble>;
     const Operand* const operands = call.inputs + kNumCotangents;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
     using Backward = CovarianceBackward<V, int, int>;
-    const int64_t work_size = std::max({Backward::work_size(call), kalman_smoother_work_size(n, m),
-                                        smoother_adjoint_work_size(n, m)});
     const int64_t adjoint_size = smoother_adjoint_size(n, m);
-    const int64_t size = Run::work_size(call) + 2 * Tape<V>::size(num_steps, n) +
-                         num_steps * adjoint_size + 3 * n + 3 * square + work_size +
-                         ModelCotangents<V>::work_size(operands);
-    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
+    V* memory = all_memory;
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
@@ -175,7 +192,8 @@ struct KalmanSmootherGradientOp {
       const V lanes = select<V>(again, splat<V>(T(1)), V());
       for (int lane = 0; lane < group.count; ++lane) {
         if (get_lane(lanes, lane) == T(0)) continue;
-        compute(call, targets, Group<DoubleDouble>{group.first + lane, 1}, n, m);
+        compute(call, targets, Group<DoubleDouble>{group.first + lane, 1}, n, m,
+                first_object<DoubleDouble>(all_memory));
       }
     }
   }

@@ -12,7 +12,7 @@ namespace STATESPACE_ISA {
 
 // Whether what the covariances depend on varies by step, but for what is missing. operands: y and
 // the model's parameters.
-inline bool covariances_vary(const Operand* operands) {
+STATESPACE_INLINE bool covariances_vary(const Operand* operands) {
   for (ModelOperand i : {kF, kG, kH, kC}) {
     if (operands[i].step_stride != 0) return true;
   }
@@ -23,8 +23,8 @@ inline bool covariances_vary(const Operand* operands) {
 template <class V, class N, class M, bool sharp>
 class SettlingStepOf {
  public:
-  SettlingStepOf(const Call& call, const Operand* operands, const Group<V>& group, N n, M m,
-                 V* memory)
+  STATESPACE_INLINE SettlingStepOf(const Call& call, const Operand* operands, const Group<V>& group,
+                                   N n, M m, V* memory)
       : n_(n),
         m_(m),
         varies_(covariances_vary(operands)),
@@ -33,22 +33,23 @@ class SettlingStepOf {
         checkpoint_(next_ + n * n),
         settling_(checkpoint_),
         vague_start_(call, operands, group, checkpoint_ + n * n) {}
-  static int64_t work_size(const Call& call) {
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n');
-    return CovarianceStep<V, N, M>::work_size(call) + 2 * n * n + VagueStart<V>::work_size(call);
+    return CovarianceStep<V, N, M>::work_size(call) + 2 * n * n +
+           (sharp ? VagueStart<V>::work_size(call) : 0);
   }
 
-  void start(const V* initial_scale, V* spread) {
+  STATESPACE_INLINE void start(const V* initial_scale, V* spread) {
     step_.start(initial_scale, spread);
     settling_ = Settling<V>(checkpoint_);
     first_ = true;
     repeated_ = false;
     if constexpr (sharp) vague_start_.begin();
   }
-  void prepare_transition_noise(const KalmanParameters<V>& model) {
+  STATESPACE_INLINE void prepare_transition_noise(const KalmanParameters<V>& model) {
     step_.prepare_transition_noise(model);
   }
-  void prepare_observation_noise(const KalmanParameters<V>& model) {
+  STATESPACE_INLINE void prepare_observation_noise(const KalmanParameters<V>& model) {
     step_.prepare_observation_noise(model);
   }
   STATESPACE_ALWAYS_INLINE void update(const KalmanParameters<V>& model, const V* y, const V* a,
@@ -82,13 +83,13 @@ class SettlingStepOf {
     settling_.advance(n_, same_, may_settle, spread, next_);
     std::swap(spread, next_);
   }
-  const KalmanUpdate<V>& result() const { return step_.result(); }
-  bool begins_again() const { return sharp && vague_start_.begins_again(); }
+  STATESPACE_INLINE const KalmanUpdate<V>& result() const { return step_.result(); }
+  STATESPACE_INLINE bool begins_again() const { return sharp && vague_start_.begins_again(); }
 
   // The lanes in which the covariances of the latest update are those of the one before.
-  Mask<V> repeated_lanes() const { return settling_.repeated_lanes(same_); }
+  STATESPACE_INLINE Mask<V> repeated_lanes() const { return settling_.repeated_lanes(same_); }
   // From now on, on the way back, every update is computed.
-  void compute_every_step() {
+  STATESPACE_INLINE void compute_every_step() {
     varies_ = true;
     repeated_ = false;
   }

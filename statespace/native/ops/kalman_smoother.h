@@ -2,25 +2,37 @@
 #ifndef STATESPACE_NATIVE_OPS_KALMAN_SMOOTHER_H_
 #define STATESPACE_NATIVE_OPS_KALMAN_SMOOTHER_H_
 
+#include <algorithm>
+
 #include "core/kalman_smoother.h"
+#include "core/room.h"
 #include "ops/kalman_square_root.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
 
 // Smooths the series of a group again, in square-root form, whose moments rounding has spoilt.
+// memory: smooth_again_size numbers.
 template <bool lag_one, class V>
-inline void smooth_again(const Call& call, const Group<V>& group, const V& cancellation,
-                         const V& info) {
+STATESPACE_INLINE void smooth_again(const Call& call, const Group<V>& group, const V& cancellation,
+                                    const V& info, V* memory) {
   using T = ScalarOf<V>;
   for (int lane = 0; lane < group.count; ++lane) {
     const bool exact = !(get_lane(cancellation, lane) > kLargestCancellation<T>);
     if (exact || get_lane(info, lane) != 0) continue;
     const int64_t item = group.first + lane;
-    for_each_series<double, SquareRootForm>(call, item, item + 1, [&call](auto single) {
-      KalmanSquareRootSmootherOp<lag_one>::compute(call, single);
+    for_each_series<double, SquareRootForm>(call, item, item + 1, [&](auto single) {
+      using Single = typename decltype(single)::Value;
+      KalmanSquareRootSmootherOp<lag_one>::compute(call, single, first_object<Single>(memory));
     });
   }
+}
+template <bool lag_one, class V>
+int64_t smooth_again_size(const Call& call) {
+  using Op = KalmanSquareRootSmootherOp<lag_one>;
+  using Wide = Vector<double>;
+  return std::max(room_for<Wide, V>(Op::template work_size<Wide>(call)),
+                  room_for<double, V>(Op::template work_size<double>(call)));
 }
 
 // It settles where ops/kalman_shared_moments.h does, lane by lane, so that no series depends on
@@ -31,18 +43,25 @@ struct KalmanSmootherOp {
   using Output = SmootherOutput<lag_one>;
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
-    with_model_sizes<V>(call, [&](auto n, auto m) { compute(call, group, n, m); });
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n'), num_steps = call.size('T');
+    using Run = KalmanRun<V, int, int, SettlingStep>;
+    return std::max(Run::work_size(call) + Tape<V>::size(num_steps, n) + num_steps +
+                        kalman_smoother_work_size(n, call.size('m')) + 2 * n + 5 * n * n,
+                    smooth_again_size<lag_one, V>(call));
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
+    with_model_sizes<V>(call, [&](auto n, auto m) { compute(call, group, n, m, memory); });
   }
 
   template <class V, class N, class M>
-  static void compute(const Call& call, const Group<V>& group, N n, M m) {
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, N n, M m,
+                                        V* const all_memory) {
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
     using Run = KalmanRun<V, N, M, SettlingStep>;
     const bool settles = !covariances_vary(call.inputs);
-    const int64_t total_size = Run::work_size(call) + Tape<V>::size(num_steps, n) + num_steps +
-                               kalman_smoother_work_size(n, m) + 2 * n + 5 * square;
-    V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
+    V* memory = all_memory;
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};
@@ -75,7 +94,7 @@ struct KalmanSmootherOp {
       if (lag_one && !last) store(call.outputs[Output::kLagOne], group, step, moments.lag_one);
     }
     finish_moments(call, group, total.value(), info, Output::kInfo);
-    smooth_again<lag_one>(call, group, cancellation, info);
+    smooth_again<lag_one>(call, group, cancellation, info, all_memory);
   }
 };
 

@@ -15,7 +15,7 @@ namespace statespace {
 namespace STATESPACE_ISA {
 
 // Noise of nothing has no columns, however many its scale has.
-inline SquareRootSizes square_root_sizes(const Call& call) {
+STATESPACE_INLINE SquareRootSizes square_root_sizes(const Call& call) {
   return {static_cast<int>(call.size('m') > 0 ? call.size('r') : 0),
           static_cast<int>(call.size('n') > 0 ? call.size('k') : 0)};
 }
@@ -24,8 +24,8 @@ inline SquareRootSizes square_root_sizes(const Call& call) {
 template <class V, class N, class M>
 class SquareRootStep {
  public:
-  SquareRootStep(const Call& call, const Operand* /*operands*/, const Group<V>& /*group*/, N n, M m,
-                 V* memory)
+  STATESPACE_INLINE SquareRootStep(const Call& call, const Operand* /*operands*/,
+                                   const Group<V>& /*group*/, N n, M m, V* memory)
       : n_(n),
         m_(m),
         sizes_(square_root_sizes(call)),
@@ -39,7 +39,7 @@ class SquareRootStep {
     initial_ = memory;
   }
 
-  static int64_t work_size(const Call& call) {
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
     const SquareRootSizes sizes = square_root_sizes(call);
     return square_root_update_size(n, m, sizes.observation_noise) +
@@ -47,24 +47,25 @@ class SquareRootStep {
            reflectors_size(n, triangular_scale_width(n, call.size('p')));
   }
 
-  void start(const V* initial_scale, V* spread) {
+  STATESPACE_INLINE void start(const V* initial_scale, V* spread) {
     triangular_scale(n_, initial_noise_, rows(initial_scale, initial_noise_), spread, initial_);
   }
-  void prepare_transition_noise(const KalmanParameters<V>&) {}
-  void prepare_observation_noise(const KalmanParameters<V>&) {}
-  void update(const KalmanParameters<V>& model, const V* y, const V* a, const V* spread) {
+  STATESPACE_INLINE void prepare_transition_noise(const KalmanParameters<V>&) {}
+  STATESPACE_INLINE void prepare_observation_noise(const KalmanParameters<V>&) {}
+  STATESPACE_INLINE void update(const KalmanParameters<V>& model, const V* y, const V* a,
+                                const V* spread) {
     square_root_update(n_, m_, sizes_, model, largest_, y, a, spread, update_);
   }
-  void predict(const KalmanParameters<V>& model, V* a, V* spread) {
+  STATESPACE_INLINE void predict(const KalmanParameters<V>& model, V* a, V* spread) {
     square_root_predict(n_, sizes_, model, update_, a, spread, reflectors_);
   }
-  const SquareRootUpdate<V>& result() const { return update_; }
-  bool begins_again() const { return false; }
-  const SquareRootSizes& sizes() const { return sizes_; }
+  STATESPACE_INLINE const SquareRootUpdate<V>& result() const { return update_; }
+  STATESPACE_INLINE bool begins_again() const { return false; }
+  STATESPACE_INLINE const SquareRootSizes& sizes() const { return sizes_; }
   // Of the latest prediction, and of the initial scale.
-  V* reflectors() const { return reflectors_; }
-  V* initial_reflectors() const { return initial_; }
-  int initial_width() const { return triangular_scale_width(n_, initial_noise_); }
+  STATESPACE_INLINE V* reflectors() const { return reflectors_; }
+  STATESPACE_INLINE V* initial_reflectors() const { return initial_; }
+  STATESPACE_INLINE int initial_width() const { return triangular_scale_width(n_, initial_noise_); }
 
  private:
   N n_;
@@ -82,7 +83,7 @@ class SquareRootBackward {
  public:
   using Run = KalmanRun<V, N, M, SquareRootStep>;
 
-  SquareRootBackward(Run& run, N n, M m, V* memory) : run_(run), n_(n), m_(m) {
+  STATESPACE_INLINE SquareRootBackward(Run& run, N n, M m, V* memory) : run_(run), n_(n), m_(m) {
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     cotangent_ = {take(n), take(n * n)};
     first_ = take(int64_t{n} * run.step().initial_width());
@@ -90,20 +91,21 @@ class SquareRootBackward {
     set_zero(n, cotangent_.r);
     set_zero(n * n, cotangent_.w);
   }
-  static int64_t work_size(const Call& call) {
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
     const SquareRootSizes sizes = square_root_sizes(call);
     return square_root_adjoint_work_size(n, m, sizes.observation_noise, sizes.noise) + n + n * n +
            n * std::max(n, call.size('p'));
   }
 
-  void undo(bool last, const V*, const V*, const V& weight, const KalmanCotangents<V>& bar) {
+  STATESPACE_INLINE void undo(bool last, const V*, const V*, const V& weight,
+                              const KalmanCotangents<V>& bar) {
     if (!last) run_.repeat_prediction();
     square_root_adjoint(n_, m_, run_.step().sizes(), run_.model(), run_.update(),
                         last ? nullptr : run_.step().reflectors(), weight, cotangent_, bar, work_);
   }
   // The initial scale is (S, 0) Q, so its cotangent is (W, 0) Q.
-  void finish(V* mean_bar, V* scale_bar) {
+  STATESPACE_INLINE void finish(V* mean_bar, V* scale_bar) {
     const int width = run_.step().initial_width(), columns = run_.initial_noise();
     reflect_back(n_, width, cotangent_.w, run_.step().initial_reflectors(), first_);
     for (int i = 0; i < n_; ++i) {
@@ -145,15 +147,18 @@ struct KalmanSquareRootFilterOp {
   };
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n'), m = call.size('m'), larger = std::max(n, m);
+    const int64_t filtered = square_root_sizes(call).observation_noise + n;
+    return KalmanRun<V, int, int, SquareRootStep>::work_size(call) + m * filtered +
+           2 * larger * larger + reflectors_size(larger, std::max(filtered, larger));
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
     using Run = KalmanRun<V, int, int, SquareRootStep>;
     const int r = square_root_sizes(call).observation_noise;
     const int filtered = r + n, larger = std::max(n, m);
-    const int64_t size = Run::work_size(call) + int64_t{m} * filtered +
-                         2 * int64_t{larger} * larger +
-                         reflectors_size(larger, std::max(filtered, larger));
-    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
     V* const observation = take(int64_t{m} * filtered);
@@ -201,14 +206,19 @@ struct KalmanSquareRootSmootherOp {
   using Output = SmootherOutput<lag_one>;
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n');
+    const SquareRootSizes sizes = square_root_sizes(call);
+    return KalmanRun<V, int, int, SquareRootStep>::work_size(call) +
+           Tape<V>::size(call.size('T'), n) + 2 * n + 4 * n * n +
+           square_root_smoother_work_size(n, call.size('m'), sizes.observation_noise, sizes.noise);
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
     using Run = KalmanRun<V, int, int, SquareRootStep>;
     const SquareRootSizes sizes = square_root_sizes(call);
-    const int64_t size = Run::work_size(call) + Tape<V>::size(num_steps, n) + 2 * n + 4 * square +
-                         square_root_smoother_work_size(n, m, sizes.observation_noise, sizes.noise);
-    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(num_steps, n)), n};

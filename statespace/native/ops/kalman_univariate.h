@@ -3,6 +3,7 @@
 #define STATESPACE_NATIVE_OPS_KALMAN_UNIVARIATE_H_
 
 #include "core/kalman_univariate_smoother.h"
+#include "core/room.h"
 #include "ops/kalman_gradient.h"
 #include "ops/kalman_smoother.h"
 
@@ -14,8 +15,8 @@ namespace STATESPACE_ISA {
 template <class V, class N, class M>
 class UnivariateRun {
  public:
-  UnivariateRun(const Call& call, const Operand* operands, const Group<V>& group, N n, M m,
-                V* memory)
+  STATESPACE_INLINE UnivariateRun(const Call& call, const Operand* operands, const Group<V>& group,
+                                  N n, M m, V* memory)
       : loader_(call, operands, group, n, m, memory),
         n_(n),
         m_(m),
@@ -30,7 +31,7 @@ class UnivariateRun {
     work_ = flags_ + n;
   }
 
-  static int64_t work_size(const Call& call) {
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n'), m = call.size('m');
     return KalmanRun<V, N, M>::work_size(call) + univariate_state_size(n) +
            decorrelated_size(n, m) + univariate_component_size(n) + n + n * n + 2 * n;
@@ -40,7 +41,8 @@ class UnivariateRun {
   // on_component(i), after it on_filtered(step). Returns the status per lane as a number: 0, or 1 +
   // the step that failed.
   template <class OnPredicted, class OnComponent, class OnFiltered>
-  V forward(OnPredicted&& on_predicted, OnComponent&& on_component, OnFiltered&& on_filtered) {
+  STATESPACE_INLINE V forward(OnPredicted&& on_predicted, OnComponent&& on_component,
+                              OnFiltered&& on_filtered) {
     V info = V();
     start();
     for (int64_t step = 0; step < num_steps_; ++step) {
@@ -64,8 +66,8 @@ class UnivariateRun {
   // Runs steps first ... end - 1 again on the way back, from the predicted state of the first;
   // calls on_predicted(step) before each.
   template <class OnPredicted>
-  void again(int64_t first, int64_t end, const UnivariateState<V>& start,
-             OnPredicted&& on_predicted) {
+  STATESPACE_INLINE void again(int64_t first, int64_t end, const UnivariateState<V>& start,
+                               OnPredicted&& on_predicted) {
     copy_state(n_, start, state_);
     for (int64_t step = first; step < end; ++step) {
       loader_.load_step(step, false);
@@ -78,29 +80,29 @@ class UnivariateRun {
   }
 
   // The step again on the way back; `state` is its predicted one and becomes its filtered one.
-  void repeat(int64_t step, UnivariateState<V>& state, UnivariateStep<V>& out) {
+  STATESPACE_INLINE void repeat(int64_t step, UnivariateState<V>& state, UnivariateStep<V>& out) {
     loader_.reload_step(step);
     univariate_update(n_, m_, model(), data(), state, out, work_);
   }
 
-  const KalmanParameters<V>& model() const { return loader_.model(); }
-  const V* data() const { return loader_.data(); }
-  const UnivariateState<V>& state() const { return state_; }
-  const Decorrelated<V>& observation() const { return observation_; }
-  const UnivariateComponent<V>& component() const { return component_; }
+  STATESPACE_INLINE const KalmanParameters<V>& model() const { return loader_.model(); }
+  STATESPACE_INLINE const V* data() const { return loader_.data(); }
+  STATESPACE_INLINE const UnivariateState<V>& state() const { return state_; }
+  STATESPACE_INLINE const Decorrelated<V>& observation() const { return observation_; }
+  STATESPACE_INLINE const UnivariateComponent<V>& component() const { return component_; }
   // Whether no state starts diffuse.
-  Mask<V> is_proper() const {
+  STATESPACE_INLINE Mask<V> is_proper() const {
     Mask<V> proper = V() == V();
     for (int i = 0; i < n_; ++i) proper = mask_and(proper, flags_[i] == V());
     return proper;
   }
-  const V* initial_scale() const { return loader_.initial_scale(); }
-  int noise() const { return loader_.noise(); }
-  int observation_noise() const { return loader_.observation_noise(); }
-  int initial_noise() const { return loader_.initial_noise(); }
+  STATESPACE_INLINE const V* initial_scale() const { return loader_.initial_scale(); }
+  STATESPACE_INLINE int noise() const { return loader_.noise(); }
+  STATESPACE_INLINE int observation_noise() const { return loader_.observation_noise(); }
+  STATESPACE_INLINE int initial_noise() const { return loader_.initial_noise(); }
 
  private:
-  void start() {
+  STATESPACE_INLINE void start() {
     loader_.load_start(state_.a, state_.p);
     load(operands_[kNumModelOperands], group_, 0, flags_);
     *state_.left = V();
@@ -113,7 +115,7 @@ class UnivariateRun {
     state_.diffuse = any_lane(*state_.left > V());
   }
 
-  Mask<V> is_finite_state() const {
+  STATESPACE_INLINE Mask<V> is_finite_state() const {
     FiniteCheck<V> finite;
     finite.add(n_, state_.a);
     finite.add(n_ * n_, state_.p);
@@ -138,16 +140,18 @@ class UnivariateRun {
 template <class V>
 class UnivariateTape {
  public:
-  UnivariateTape(V* data, int64_t n) : data_(data), n_(n) {}
-  static int64_t size(int64_t num_steps, int64_t n) { return num_steps * univariate_state_size(n); }
+  STATESPACE_INLINE UnivariateTape(V* data, int64_t n) : data_(data), n_(n) {}
+  STATESPACE_INLINE static int64_t size(int64_t num_steps, int64_t n) {
+    return num_steps * univariate_state_size(n);
+  }
 
-  void record(int64_t step, const UnivariateState<V>& state) {
+  STATESPACE_INLINE void record(int64_t step, const UnivariateState<V>& state) {
     UnivariateState<V> copy = at(step);
     copy_state(static_cast<int>(n_), state, copy);
     if (state.diffuse) diffuse_steps_ = step + 1;
   }
-  void clear() { diffuse_steps_ = 0; }
-  UnivariateState<V> at(int64_t step) const {
+  STATESPACE_INLINE void clear() { diffuse_steps_ = 0; }
+  STATESPACE_INLINE UnivariateState<V> at(int64_t step) const {
     UnivariateState<V> state;
     place(state, data_ + step * univariate_state_size(n_), n_);
     state.diffuse = step < diffuse_steps_;
@@ -162,15 +166,15 @@ class UnivariateTape {
 
 // Adds the components of a step's log-density; returns the number that were diffuse.
 template <class V>
-inline V add_component(const Decorrelated<V>& step, int i, const UnivariateComponent<V>& x,
-                       LogDensity<V>& density) {
+STATESPACE_INLINE V add_component(const Decorrelated<V>& step, int i,
+                                  const UnivariateComponent<V>& x, LogDensity<V>& density) {
   const V variance = select<V>(x.is_diffuse(), x.diffuse, x.variance);
   const V square = x.innovation * x.innovation / x.variance;
   density.add(step.observed[i], square_root(variance), select<V>(x.is_diffuse(), V(), square));
   return x.met;
 }
 
-inline void ignore_step(int64_t) {}
+STATESPACE_INLINE void ignore_step(int64_t) {}
 
 template <bool per_step>
 struct UnivariateLogLikelihoodOp {
@@ -178,10 +182,13 @@ struct UnivariateLogLikelihoodOp {
   enum Output { kValue, kInfo, kDiffuse };
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    return UnivariateRun<V, int, int>::work_size(call);
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
     with_model_sizes<V>(call, [&](auto n, auto m) {
       using Run = UnivariateRun<V, decltype(n), decltype(m)>;
-      V* const memory = static_cast<V*>(scratch(Run::work_size(call) * sizeof(V)));
       Run run(call, call.inputs, group, n, m, memory);
       LogDensity<V> density;
       V count = V();
@@ -224,11 +231,14 @@ struct UnivariateFilterOp {
   };
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n'), m = call.size('m');
+    return UnivariateRun<V, int, int>::work_size(call) + m + m * n + m * m;
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group, V* memory) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
     using Run = UnivariateRun<V, int, int>;
-    const int64_t size = Run::work_size(call) + m + m * n + m * m;
-    V* const memory = static_cast<V*>(scratch(size * sizeof(V)));
     Run run(call, call.inputs, group, n, m, memory);
     V* const v = memory + Run::work_size(call);
     V* const w = v + m;
@@ -263,17 +273,16 @@ struct UnivariatePass {
   UnivariateState<V> filtered;
 
   // `handles` holds what the pointers of `step` lead to.
-  static int64_t handles_size(int64_t m) {
-    const int64_t bytes = m * (sizeof(UnivariateState<V>) + sizeof(UnivariateComponent<V>));
-    return bytes / sizeof(V) + 2;
+  STATESPACE_INLINE static int64_t handles_size(int64_t m) {
+    return room_for<UnivariateState<V>, V>(m) + room_for<UnivariateComponent<V>, V>(m);
   }
-  static int64_t size(int64_t n, int64_t m) {
+  STATESPACE_INLINE static int64_t size(int64_t n, int64_t m) {
     return handles_size(m) + univariate_step_size(n, m) + univariate_state_size(n);
   }
-  UnivariatePass(V* memory, int64_t n, int64_t m) {
-    step.before = reinterpret_cast<UnivariateState<V>*>(memory);
-    V* const rest = memory + (m * sizeof(UnivariateState<V>)) / sizeof(V) + 1;
-    step.component = reinterpret_cast<UnivariateComponent<V>*>(rest);
+  STATESPACE_INLINE UnivariatePass(V* memory, int64_t n, int64_t m) {
+    step.before = first_object<UnivariateState<V>>(memory);
+    step.component =
+        first_object<UnivariateComponent<V>>(memory + room_for<UnivariateState<V>, V>(m));
     memory = place(step, memory + handles_size(m), n, m);
     place(filtered, memory, n);
   }
@@ -284,15 +293,22 @@ struct UnivariateSmootherOp {
   enum Output { kTotal, kMean, kCovariance, kLagOne, kInfo, kDiffuse };
 
   template <class V>
-  static void compute(const Call& call, const Group<V>& group) {
+  static int64_t work_size(const Call& call) {
+    const int64_t n = call.size('n');
+    return std::max(UnivariateRun<V, int, int>::work_size(call) +
+                        UnivariateTape<V>::size(call.size('T'), n) +
+                        UnivariatePass<V>::size(n, call.size('m')) + univariate_backward_size(n) +
+                        n + 2 * n * n + univariate_smoother_work_size(n),
+                    smooth_again_size<true, V>(call));
+  }
+  template <class V>
+  STATESPACE_INLINE static void compute(const Call& call, const Group<V>& group,
+                                        V* const all_memory) {
     const int n = static_cast<int>(call.size('n')), m = static_cast<int>(call.size('m'));
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
     using Run = UnivariateRun<V, int, int>;
     using Tape = UnivariateTape<V>;
-    const int64_t total_size = Run::work_size(call) + Tape::size(num_steps, n) +
-                               UnivariatePass<V>::size(n, m) + univariate_backward_size(n) + n +
-                               2 * square + univariate_smoother_work_size(n);
-    V* memory = static_cast<V*>(scratch(total_size * sizeof(V)));
+    V* memory = all_memory;
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, call.inputs, group, n, m, take(Run::work_size(call)));
     Tape tape(take(Tape::size(num_steps, n)), n);
@@ -323,7 +339,8 @@ struct UnivariateSmootherOp {
     }
     finish_moments(call, group, total.value(), info, kInfo);
     store(call.outputs[kDiffuse], group, 0, &count);
-    smooth_again<true>(call, group, select<V>(run.is_proper(), cancellation, V()), info);
+    smooth_again<true>(call, group, select<V>(run.is_proper(), cancellation, V()), info,
+                       all_memory);
   }
 };
 
@@ -331,20 +348,30 @@ struct UnivariateGradientOp {
   using Form = CovarianceForm;
   static constexpr bool kUnrolled = true;
 
+  // What the way back remembers.
+  template <class V>
+  STATESPACE_INLINE static Stretches stretches_of(const Call& call) {
+    const int64_t bytes = UnivariateTape<V>::size(1, call.size('n')) * sizeof(V);
+    return {call.size('T'), bytes, call.attrs[0] != 0};
+  }
+  template <class V>
+  static int64_t work_size(const Call& call) {
+    using Tape = UnivariateTape<V>;
+    const int64_t n = call.size('n'), m = call.size('m');
+    const Stretches stretches = stretches_of<V>(call);
+    return UnivariateRun<V, int, int>::work_size(call) + Tape::size(stretches.length, n) +
+           Tape::size(stretches.count(), n) + UnivariatePass<V>::size(n, m) + n + 2 * n * n +
+           univariate_adjoint_work_size(n, m) + ModelCotangents<V>::work_size(call.inputs + 1);
+  }
   template <class V, class N, class M>
-  static void compute(const Call& call, const GradientTarget* targets, const Group<V>& group, N n,
-                      M m) {
+  STATESPACE_INLINE static void compute(const Call& call, const GradientTarget* targets,
+                                        const Group<V>& group, N n, M m, V* memory) {
     using Run = UnivariateRun<V, N, M>;
     using Tape = UnivariateTape<V>;
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    const Stretches stretches(num_steps, Tape::size(1, n) * sizeof(V), call.attrs[0] != 0);
-    const int64_t size = Run::work_size(call) + Tape::size(stretches.length, n) +
-                         Tape::size(stretches.count(), n) + UnivariatePass<V>::size(n, m) + n +
-                         2 * square + univariate_adjoint_work_size(n, m) +
-                         ModelCotangents<V>::work_size(operands);
-    V* memory = static_cast<V*>(scratch(size * sizeof(V)));
+    const Stretches stretches = stretches_of<V>(call);
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
     Tape tape(take(Tape::size(stretches.length, n)), n);

@@ -12,31 +12,63 @@
 #define STATESPACE_NATIVE_OPS_KALMAN_VAGUE_START_H_
 
 #include <limits>
-#include <optional>
+#include <new>
+#include <type_traits>
 #include <vector>
 
 #include "core/double_double.h"
+#include "core/room.h"
 #include "ops/kalman_model.h"
 
 namespace statespace {
 namespace STATESPACE_ISA {
 
+// Memory that few series come to need: had when they do, or, since nothing can be had on a GPU, set
+// aside for all.
+template <class V>
+class SpareMemory {
+ public:
+#if defined(STATESPACE_DEVICE)
+  STATESPACE_INLINE explicit SpareMemory(V* memory) : data_(memory) {}
+  STATESPACE_INLINE static int64_t size(int64_t count) { return count; }
+  STATESPACE_INLINE V* take(int64_t /*count*/) { return data_; }
+
+ private:
+  V* data_;
+#else
+  explicit SpareMemory(V*) {}
+  static int64_t size(int64_t) { return 0; }
+  V* take(int64_t count) {
+    data_.resize(count);
+    return data_.data();
+  }
+
+ private:
+  std::vector<V> data_;
+#endif
+};
+
 template <class V>
 class VagueStart {
  public:
   // operands: y and the model's parameters. memory: work_size() numbers.
-  VagueStart(const Call& call, const Operand* operands, const Group<V>& group, V* memory)
+  STATESPACE_INLINE VagueStart(const Call& call, const Operand* operands, const Group<V>& group,
+                               V* memory)
       : call_(call),
         operands_(operands),
         group_(group),
         n_(static_cast<int>(call.size('n'))),
         m_(static_cast<int>(call.size('m'))),
         largest_(memory),
-        smallest_(memory + m_) {}
-  static int64_t work_size(const Call& call) { return 2 * call.size('m'); }
+        smallest_(memory + m_),
+        spare_(memory + 2 * m_) {}
+  STATESPACE_INLINE static int64_t work_size(const Call& call) {
+    const int64_t spare = call.size('n') <= kLargestState ? spare_size(call) : 0;
+    return 2 * call.size('m') + SpareMemory<V>::size(spare);
+  }
 
   // Before the first step, and before it comes again.
-  void begin() {
+  STATESPACE_INLINE void begin() {
     step_ = 0;
     begins_again_ = false;
     watches_ = n_ <= kLargestState;
@@ -50,7 +82,7 @@ class VagueStart {
 
   // A step's update has been computed: replaces it where it is to be more precise. r[m, m]: the
   // observation noise's covariance.
-  void revise(const V* r, KalmanUpdate<V>& update) {
+  STATESPACE_INLINE void revise(const V* r, KalmanUpdate<V>& update) {
     if (run_) {
       wide_ = until_ > splat<V>(static_cast<T>(step_));
       if (any_lane(wide_)) widen(update);
@@ -58,33 +90,34 @@ class VagueStart {
     watch(r, update);
   }
   // The same where a step repeats the one before.
-  void watch(const V* r, const KalmanUpdate<V>& update) {
+  STATESPACE_INLINE void watch(const V* r, const KalmanUpdate<V>& update) {
     if (watches_) look(r, update);
     ++step_;
   }
   // The prediction that followed gave `covariance`[n, n].
-  void revise_prediction(V* covariance) {
+  STATESPACE_INLINE void revise_prediction(V* covariance) {
     if (run_ && any_lane(wide_)) widen_prediction(covariance);
   }
 
   // Whether the latest update has shown that the start was vague.
-  bool begins_again() const { return begins_again_; }
+  STATESPACE_INLINE bool begins_again() const { return begins_again_; }
   // The lanes whose latest update has been replaced.
-  const Mask<V>& wide() const { return wide_; }
+  STATESPACE_INLINE const Mask<V>& wide() const { return wide_; }
 
  private:
   using T = ScalarOf<V>;
   using Wide = Doubled<V>;
   using Run = KalmanRun<Wide, int, int>;
+  static_assert(std::is_trivially_destructible_v<Run>);
 
   // Beyond this a start lasts too many of the wide steps, twenty times as slow.
   static constexpr int kLargestState = 32;
   // The variance that has gone in units of what is left.
   static constexpr T kVague = sizeof(T) == sizeof(double) ? T(1 << 18) : T(1 << 8);
   // A start shows itself within so many observed steps.
-  int longest_start() const { return 4 * n_ + 32; }
+  STATESPACE_INLINE int longest_start() const { return 4 * n_ + 32; }
 
-  __attribute__((noinline)) void look(const V* r, const KalmanUpdate<V>& update) {
+  STATESPACE_INLINE __attribute__((noinline)) void look(const V* r, const KalmanUpdate<V>& update) {
     const V one = splat<V>(T(1));
     Mask<V> seen = V() != V(), vague = seen;
     for (int i = 0; i < m_; ++i) {
@@ -111,16 +144,23 @@ class VagueStart {
     if (begins_again_ && !run_) make_run();
   }
 
-  void make_run() {
-    const int64_t square = int64_t{n_} * n_, run_size = Run::work_size(call_);
-    memory_.resize(run_size + kalman_update_size(n_, m_) + n_ + 2 * square);
-    Wide* memory = memory_.data();
-    run_.emplace(call_, operands_, Group<Wide>{group_.first, group_.count}, n_, m_, memory);
-    memory = place(update_, memory + run_size, n_, m_);
-    mean_ = memory, p_ = mean_ + n_, work_ = p_ + square;
+  // Of the run itself, and of the numbers that are twice as long.
+  STATESPACE_INLINE static int64_t spare_size(const Call& call) {
+    const int64_t n = call.size('n');
+    const int64_t count =
+        Run::work_size(call) + kalman_update_size(n, call.size('m')) + n + 2 * n * n;
+    return room_for<Run, V>(1) + room_for<Wide, V>(count);
+  }
+  STATESPACE_INLINE void make_run() {
+    V* const spare = spare_.take(spare_size(call_));
+    Wide* memory = first_object<Wide>(spare + room_for<Run, V>(1));
+    run_ = new (first_object<Run>(spare))
+        Run(call_, operands_, Group<Wide>{group_.first, group_.count}, n_, m_, memory);
+    memory = place(update_, memory + Run::work_size(call_), n_, m_);
+    mean_ = memory, p_ = mean_ + n_, work_ = p_ + n_ * n_;
   }
 
-  __attribute__((noinline)) void widen(KalmanUpdate<V>& update) {
+  STATESPACE_INLINE __attribute__((noinline)) void widen(KalmanUpdate<V>& update) {
     run_->load_data(step_);
     run_->load_parameters(step_, step_ == 0);
     kalman_update_covariance(n_, m_, run_->model(), run_->data(), p_, update_);
@@ -135,11 +175,11 @@ class VagueStart {
     replace(int64_t{n_} * n_, update_.p, update.p);
     update.ok = mask_or(update.ok, wide_);
   }
-  __attribute__((noinline)) void widen_prediction(V* covariance) {
+  STATESPACE_INLINE __attribute__((noinline)) void widen_prediction(V* covariance) {
     kalman_predict_covariance(n_, run_->model(), update_.p, p_, work_);
     replace(int64_t{n_} * n_, p_, covariance);
   }
-  void replace(int64_t count, const Wide* from, V* to) const {
+  STATESPACE_INLINE void replace(int64_t count, const Wide* from, V* to) const {
     for (int64_t i = 0; i < count; ++i) to[i] = select<V>(wide_, from[i].high, to[i]);
   }
 
@@ -156,8 +196,8 @@ class VagueStart {
   int64_t step_ = 0;
   bool watches_ = false, begins_again_ = false;
 
-  std::vector<Wide> memory_;
-  std::optional<Run> run_;
+  SpareMemory<V> spare_;
+  Run* run_ = nullptr;
   KalmanUpdate<Wide> update_;
   Wide *mean_ = nullptr, *p_ = nullptr, *work_ = nullptr;
 };

@@ -16,14 +16,16 @@ struct Group {
   int64_t first;
   int count;
 
-  int64_t item(int lane) const { return first + (lane < count ? lane : count - 1); }
+  STATESPACE_INLINE int64_t item(int lane) const {
+    return first + (lane < count ? lane : count - 1);
+  }
 };
 
 // Calls body(group) for items begin ... end - 1, in groups of Vector<T> if `in_lanes`, else of T. A
 // single item left over takes a vector only if `even_single`.
 template <class T, class Body>
-inline void for_each_group(int64_t begin, int64_t end, bool in_lanes, bool even_single,
-                           Body&& body) {
+STATESPACE_INLINE void for_each_group(int64_t begin, int64_t end, bool in_lanes, bool even_single,
+                                      Body&& body) {
   using V = Vector<T>;
   while (begin < end) {
     const int64_t left = end - begin;
@@ -40,7 +42,8 @@ inline void for_each_group(int64_t begin, int64_t end, bool in_lanes, bool even_
 
 // Where the items in the lanes of a group begin, `shift` numbers on.
 template <class T, class V>
-inline void locate(const Operand& operand, const Group<V>& group, int64_t shift, T** places) {
+STATESPACE_INLINE void locate(const Operand& operand, const Group<V>& group, int64_t shift,
+                              T** places) {
   T* const data = static_cast<T*>(operand.data) + shift;
   if (operand.offsets != nullptr) {
     for (int lane = 0; lane < kLanes<V>; ++lane) {
@@ -57,14 +60,14 @@ inline void locate(const Operand& operand, const Group<V>& group, int64_t shift,
 // Whether an operand holds other numbers than lanes compute with: float32 where they are wider, or
 // float64 where they are twice that.
 template <class V>
-inline bool is_narrower(const Operand& operand) {
+STATESPACE_INLINE bool is_narrower(const Operand& operand) {
   return sizeof(ScalarOf<V>) >
          (operand.dtype == STATESPACE_FLOAT32 ? sizeof(float) : sizeof(double));
 }
 
 // Calls f with a batch item's numbers, as what they are.
 template <class V, class F>
-inline void with_numbers(const Operand& operand, int64_t item, F&& f) {
+STATESPACE_INLINE void with_numbers(const Operand& operand, int64_t item, F&& f) {
   if constexpr (sizeof(ScalarOf<V>) > sizeof(float)) {
     if (operand.dtype == STATESPACE_FLOAT32) return f(operand.item<float>(item));
     f(operand.item<double>(item));
@@ -75,7 +78,8 @@ inline void with_numbers(const Operand& operand, int64_t item, F&& f) {
 
 // Loads one step of an operand that holds numbers of another type.
 template <class From, class V>
-inline void load_as(const Operand& operand, const Group<V>& group, int64_t step, V* dst) {
+STATESPACE_INLINE void load_as(const Operand& operand, const Group<V>& group, int64_t step,
+                               V* dst) {
   From* src[kLanes<V>];
   locate(operand, group, step * operand.step_stride, src);
   for (int64_t i = 0; i < operand.core_size; ++i) {
@@ -85,7 +89,8 @@ inline void load_as(const Operand& operand, const Group<V>& group, int64_t step,
 
 // Loads one step of an operand into lanes.
 template <class V>
-inline void load(const Operand& operand, const Group<V>& group, int64_t step, V* dst) {
+STATESPACE_BUILDING_BLOCK void load(const Operand& operand, const Group<V>& group, int64_t step,
+                                    V* dst) {
   using T = ScalarOf<V>;
   if (is_narrower<V>(operand)) {
     if (operand.dtype == STATESPACE_FLOAT32) return load_as<float>(operand, group, step, dst);
@@ -106,7 +111,8 @@ inline void load(const Operand& operand, const Group<V>& group, int64_t step, V*
 
 // Stores lanes into one step of an operand of another number type.
 template <class To, class V>
-inline void store_as(const Operand& operand, const Group<V>& group, int64_t shift, const V* src) {
+STATESPACE_INLINE void store_as(const Operand& operand, const Group<V>& group, int64_t shift,
+                                const V* src) {
   To* dst[kLanes<V>];
   locate(operand, group, shift, dst);
   for (int64_t i = 0; i < operand.core_size; ++i) {
@@ -118,7 +124,8 @@ inline void store_as(const Operand& operand, const Group<V>& group, int64_t shif
 
 // Stores lanes into one step of an operand; an int32 operand takes the whole numbers.
 template <class V>
-inline void store(const Operand& operand, const Group<V>& group, int64_t step, const V* src) {
+STATESPACE_BUILDING_BLOCK void store(const Operand& operand, const Group<V>& group, int64_t step,
+                                     const V* src) {
   using T = ScalarOf<V>;
   const int64_t shift = step * operand.step_stride;
   if (operand.dtype == STATESPACE_INT32) return store_as<int32_t>(operand, group, shift, src);

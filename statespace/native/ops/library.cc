@@ -10,6 +10,9 @@
 #include "ops/kernels.h"
 #include "ops/lapack.h"
 #include "ops/thread_pool.h"
+#if defined(STATESPACE_EMULATE_CUDA)
+#include "cuda/library.h"
+#endif
 
 namespace statespace {
 namespace {
@@ -79,30 +82,6 @@ int32_t report(const std::string& error, char* message, size_t message_size) {
   if (error.empty()) return 0;
   if (message_size > 0) std::snprintf(message, message_size, "%s", error.c_str());
   return 1;
-}
-
-// The caller allocated the outputs; the kernels rely on their sizes.
-std::string check_outputs(const OpSpec& spec, const StatespaceTensor* inputs,
-                          const StatespaceTensor* outputs) {
-  StatespaceTensor expected[STATESPACE_MAX_OPERANDS];
-  const std::string error = infer_shapes(spec, inputs, expected);
-  if (!error.empty()) return error;
-  for (size_t i = 0; i < spec.outputs.size(); ++i) {
-    bool same = outputs[i].rank == expected[i].rank && outputs[i].dtype == expected[i].dtype;
-    for (int axis = 0; same && axis < expected[i].rank; ++axis) {
-      same = outputs[i].dims[axis] == expected[i].dims[axis];
-    }
-    if (!same) return spec.name + ": output " + spec.outputs[i].name + " has the wrong shape.";
-  }
-  return "";
-}
-
-bool all_empty(const OpSpec& spec, const StatespaceTensor* outputs) {
-  for (size_t i = 0; i < spec.outputs.size(); ++i) {
-    const int64_t* const dims = outputs[i].dims;
-    if (std::find(dims, dims + outputs[i].rank, 0) == dims + outputs[i].rank) return false;
-  }
-  return true;
 }
 
 bool known(int32_t op) { return op >= 0 && op < static_cast<int32_t>(all_ops().size()); }
@@ -178,17 +157,40 @@ const std::vector<Op>& all_ops() {
   return *ops;
 }
 
+#if defined(STATESPACE_EMULATE_CUDA)
+// A test build: whether to run the kernels for GPUs, on the host.
+bool emulates_cuda() {
+  const char* const wanted = std::getenv("STATESPACE_SIMD");
+  return wanted != nullptr && std::strcmp(wanted, "cuda-emulated") == 0;
+}
+
+const char* simd_level() { return emulates_cuda() ? "cuda-emulated" : kernel_set().isa; }
+#else
 const char* simd_level() { return kernel_set().isa; }
+#endif
 
 std::string run_op(const Op& op, const StatespaceTensor* inputs, const StatespaceTensor* outputs,
                    const uint8_t* attrs) {
   Call call = {};
-  Offsets offsets;
+  std::vector<BatchStrides> strides;
+  std::vector<std::vector<int64_t>> offsets;
   try {
+#if defined(STATESPACE_EMULATE_CUDA)
+    if (emulates_cuda()) {
+      const auto number = static_cast<int32_t>(&op - all_ops().data());
+      return cuda::run_op_emulated(number, inputs, outputs, attrs);
+    }
+#endif
     std::string error = check_outputs(op.spec, inputs, outputs);
     if (error.empty() && all_empty(op.spec, outputs)) return "";  // however large the batch
-    if (error.empty()) error = prepare_call(op.spec, inputs, outputs, attrs, &call, &offsets);
+    if (error.empty()) error = prepare_call(op.spec, inputs, outputs, attrs, &call, &strides);
     if (!error.empty()) return error;
+    for (int i = 0; i < call.num_inputs; ++i) {
+      if (strides[i].rank == 0) continue;
+      offsets.emplace_back(call.batch);
+      fill_offsets(strides[i], 0, call.batch, offsets.back().data());
+      set_offsets(op.spec, i, offsets.back().data(), &call);
+    }
     (inputs[0].dtype == STATESPACE_FLOAT32 ? op.float32 : op.float64)(call);
   } catch (const std::bad_alloc&) {
     return op.spec.name + ": out of memory for the scratch space of shapes this large.";

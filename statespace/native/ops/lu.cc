@@ -16,7 +16,7 @@ int64_t work(const Call& call, int matrices, int vectors) {
 }
 
 template <class Body>
-void with_n(const Call& call, Body&& body) {
+STATESPACE_HOST_DEVICE void with_n(const Call& call, Body&& body) {
   with_size<kLargestUnrolled>(static_cast<int>(call.size('n')), body);
 }
 
@@ -24,7 +24,8 @@ struct InverseOp {
   static int64_t work_size(const Call& call) { return work(call, 1, 3); }
   static double flops(const Call& call) { return 3 * cube(call.size('n')); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_n(call, [&](auto n) { *out[1] = inverse(n, in[0], out[0], work); });
   }
 };
@@ -33,7 +34,8 @@ struct InverseGradOp {
   static int64_t work_size(const Call& call) { return work(call, 1, 0); }
   static double flops(const Call& call) { return 4 * cube(call.size('n')); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_n(call, [&](auto n) { inverse_adjoint(n, in[0], in[1], out[0], work); });
   }
 };
@@ -42,7 +44,8 @@ struct DeterminantOp {
   static int64_t work_size(const Call& call) { return work(call, 1, 1); }
   static double flops(const Call& call) { return cube(call.size('n')) + 1; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_n(call, [&](auto n) { *out[0] = determinant(n, in[0], work); });
   }
 };
@@ -51,7 +54,8 @@ struct DeterminantGradOp {
   static int64_t work_size(const Call& call) { return work(call, 2, 5); }
   static double flops(const Call& call) { return 6 * cube(call.size('n')); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_n(call, [&](auto n) { determinant_adjoint(n, in[0], *in[1], out[0], work); });
   }
 };
@@ -60,7 +64,8 @@ struct LogDeterminantOp {
   static int64_t work_size(const Call& call) { return work(call, 1, 1); }
   static double flops(const Call& call) { return cube(call.size('n')) + 100; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_n(call, [&](auto n) {
       const LogDeterminant<V> determinant = log_determinant(n, in[0], work);
       *out[0] = determinant.sign;
@@ -73,7 +78,8 @@ struct LogDeterminantGradOp {
   static int64_t work_size(const Call& call) { return work(call, 2, 3); }
   static double flops(const Call& call) { return 3 * cube(call.size('n')); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* work) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* work) {
     with_n(call, [&](auto n) { log_determinant_adjoint(n, in[0], *in[1], out[0], work); });
   }
 };
@@ -82,7 +88,7 @@ struct SumLogOp {
   static int64_t work_size(const Call&) { return 0; }
   static double flops(const Call& call) { return 10 * static_cast<double>(call.size('n')) + 100; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     *out[0] = sum_log(static_cast<int>(call.size('n')), in[0]);
   }
 };
@@ -91,7 +97,7 @@ struct SumLogGradOp {
   static int64_t work_size(const Call&) { return 0; }
   static double flops(const Call& call) { return 10 * static_cast<double>(call.size('n')); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     sum_log_adjoint(static_cast<int>(call.size('n')), in[0], *in[1], out[0]);
   }
 };

@@ -9,7 +9,7 @@ namespace STATESPACE_ISA {
 namespace {
 
 template <class V>
-View<V> view(const V* x, int columns, bool is_transposed) {
+STATESPACE_HOST_DEVICE View<V> view(const V* x, int columns, bool is_transposed) {
   return is_transposed ? transposed(x, columns) : rows(x, columns);
 }
 
@@ -23,7 +23,7 @@ struct GemmOp {
            static_cast<double>(call.size('k'));
   }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const int m = static_cast<int>(call.size('m')), n = static_cast<int>(call.size('n')),
               k = static_cast<int>(call.size('k'));
     multiply(m, n, k, view(in[0], transpose_a ? m : k, transpose_a),
@@ -45,7 +45,7 @@ struct SyrkOp {
     return m * m * static_cast<double>(call.size('k'));
   }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const int m = static_cast<int>(call.size('m')), k = static_cast<int>(call.size('k'));
     const int columns = transpose ? m : k;
     multiply<Into::kSet, Part::kLower>(m, m, k, view(in[0], columns, transpose),
@@ -60,7 +60,8 @@ struct SyrkGradOp {
   static int64_t work_size(const Call& call) { return call.size('m') * call.size('m'); }
   static double flops(const Call& call) { return 2 * SyrkOp<transpose>::flops(call); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V* sum) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out,
+                                        V* sum) {
     const int m = static_cast<int>(call.size('m')), k = static_cast<int>(call.size('k'));
     const V *const a = in[0], *const x_bar = in[1];
     for (int i = 0; i < m; ++i) {

@@ -179,30 +179,22 @@ std::string check_inputs(const OpSpec& spec, const StatespaceTensor* inputs, Siz
   return error.empty() ? bind_least(spec, inputs, sizes) : error;
 }
 
-// Where each batch item of an operand lies. Fills one table, unless the items simply follow each
-// other or there is only one.
+// Where each batch item of an operand lies. Describes the strides, unless the items simply follow
+// each other or there is only one.
 void locate(const std::vector<int64_t>& batch, const StatespaceTensor& tensor, int num_batch,
-            Operand* operand, std::vector<int64_t>* table) {
+            Operand* operand, BatchStrides* strides) {
   int64_t own = 1, all = 1;
   for (int axis = 0; axis < num_batch; ++axis) own *= tensor.dims[axis];
   for (int64_t size : batch) all *= size;
   operand->shared = own != all;
   operand->item_stride = own == 1 ? 0 : operand->item_size;
   if (!operand->shared || own == 1) return;
-  table->assign(all, 0);
-  operand->offsets = table->data();
-  std::vector<int64_t> strides(batch.size(), 0);
+  strides->rank = static_cast<int>(batch.size());
+  std::copy(batch.begin(), batch.end(), strides->sizes);
   int64_t stride = operand->item_size;
   for (int axis = num_batch - 1; axis >= 0; --axis) {
-    if (tensor.dims[axis] != 1) strides[batch.size() - num_batch + axis] = stride;
+    if (tensor.dims[axis] != 1) strides->strides[batch.size() - num_batch + axis] = stride;
     stride *= tensor.dims[axis];
-  }
-  std::vector<int64_t> index(batch.size(), 0);
-  for (int64_t item = 0; item < all; ++item) {
-    int64_t offset = 0;
-    for (size_t axis = 0; axis < batch.size(); ++axis) offset += index[axis] * strides[axis];
-    (*table)[item] = offset;
-    for (size_t axis = batch.size(); axis-- > 0 && ++index[axis] == batch[axis];) index[axis] = 0;
   }
 }
 
@@ -297,9 +289,32 @@ std::string infer_shapes(const OpSpec& spec, const StatespaceTensor* inputs,
   return "";
 }
 
+std::string check_outputs(const OpSpec& spec, const StatespaceTensor* inputs,
+                          const StatespaceTensor* outputs) {
+  StatespaceTensor expected[STATESPACE_MAX_OPERANDS];
+  const std::string error = infer_shapes(spec, inputs, expected);
+  if (!error.empty()) return error;
+  for (size_t i = 0; i < spec.outputs.size(); ++i) {
+    bool same = outputs[i].rank == expected[i].rank && outputs[i].dtype == expected[i].dtype;
+    for (int axis = 0; same && axis < expected[i].rank; ++axis) {
+      same = outputs[i].dims[axis] == expected[i].dims[axis];
+    }
+    if (!same) return spec.name + ": output " + spec.outputs[i].name + " has the wrong shape.";
+  }
+  return "";
+}
+
+bool all_empty(const OpSpec& spec, const StatespaceTensor* outputs) {
+  for (size_t i = 0; i < spec.outputs.size(); ++i) {
+    const int64_t* const dims = outputs[i].dims;
+    if (std::find(dims, dims + outputs[i].rank, 0) == dims + outputs[i].rank) return false;
+  }
+  return true;
+}
+
 std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
                          const StatespaceTensor* outputs, const uint8_t* attrs, Call* call,
-                         Offsets* offsets) {
+                         std::vector<BatchStrides>* strides) {
   Sizes sizes;
   std::vector<int64_t> batch;
   const std::string error = check_inputs(spec, inputs, &sizes, &batch);
@@ -318,8 +333,8 @@ std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
   }
   call->num_inputs = static_cast<int>(spec.inputs.size());
   call->num_outputs = static_cast<int>(spec.outputs.size());
-  call->attrs = attrs;
-  offsets->assign(spec.inputs.size() + spec.outputs.size(), {});
+  std::copy_n(attrs, spec.attrs.size(), call->attrs);
+  strides->assign(spec.inputs.size(), {});
   const int num_batch = static_cast<int>(batch.size());
   for (int i = 0; i < call->num_inputs; ++i) {
     const Split axes = split_axes(spec.inputs[i], inputs[i]);
@@ -329,7 +344,7 @@ std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
       return spec.name + ": " + spec.inputs[i].name + " has shape " + shape_text(inputs[i]) +
              "; one matrix may have at most 2^31 - 1 entries.";
     }
-    locate(batch, inputs[i], axes.num_batch, &operand, &(*offsets)[i]);
+    locate(batch, inputs[i], axes.num_batch, &operand, &(*strides)[i]);
   }
   for (int i = 0; i < call->num_outputs; ++i) {
     Operand& operand = call->outputs[i];
@@ -342,6 +357,13 @@ std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
     }
   }
   return "";
+}
+
+void set_offsets(const OpSpec& spec, int input, const int64_t* offsets, Call* call) {
+  call->inputs[input].offsets = offsets;
+  for (size_t i = 0; i < spec.outputs.size(); ++i) {
+    if (spec.outputs[i].like == input) call->outputs[i].offsets = offsets;
+  }
 }
 
 }  // namespace statespace

@@ -41,14 +41,20 @@ OpSpec parse(const OpDeclaration& declaration);
 std::string infer_shapes(const OpSpec& spec, const StatespaceTensor* inputs,
                          StatespaceTensor* outputs);
 
-// Storage of the offset tables that a Call points to.
-using Offsets = std::vector<std::vector<int64_t>>;
+// Checks that outputs, which the caller has allocated and kernels rely on, are as inferred. Returns
+// as infer_shapes does.
+std::string check_outputs(const OpSpec& spec, const StatespaceTensor* inputs,
+                          const StatespaceTensor* outputs);
+bool all_empty(const OpSpec& spec, const StatespaceTensor* outputs);
 
-// Checks fully known inputs and outputs and describes them to a kernel. Returns as infer_shapes
-// does.
+// Checks fully known inputs and outputs and describes them to a kernel, all but the offset tables
+// of those inputs that `strides` describes. Returns as infer_shapes does.
 std::string prepare_call(const OpSpec& spec, const StatespaceTensor* inputs,
                          const StatespaceTensor* outputs, const uint8_t* attrs, Call* call,
-                         Offsets* offsets);
+                         std::vector<BatchStrides>* strides);
+
+// Gives an input, and the outputs of its shape, the table of offsets that its strides fill.
+void set_offsets(const OpSpec& spec, int input, const int64_t* offsets, Call* call);
 
 }  // namespace statespace
 

@@ -22,6 +22,11 @@ void parallel_for(int64_t count, double cost, RangeFunction function, const void
 // The calling thread's scratch memory, at least `bytes` long and aligned to 64. It lasts until the
 // next call on the same thread. Throws std::bad_alloc.
 void* scratch(size_t bytes);
+// The same for `count` numbers of type V.
+template <class V>
+inline V* scratch_for(int64_t count) {
+  return static_cast<V*>(scratch(count * sizeof(V)));
+}
 
 }  // namespace statespace
 

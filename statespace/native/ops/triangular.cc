@@ -13,13 +13,13 @@ struct TriangularSolveOp {
   // Rows of the right side are registers as they are, and beyond this need not be turned.
   static constexpr int64_t kLargestInLanes = 31 * 31;
   static int64_t work_size(const Call&) { return 0; }
-  static int in_place(int) { return 1; }  // of B
+  STATESPACE_INLINE static int in_place(int) { return 1; }  // of B
   static double flops(const Call& call) {
     const double n = static_cast<double>(call.size('n'));
     return n * n * static_cast<double>(call.size('k')) + 1;
   }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
     const int k = static_cast<int>(call.size('k'));
     with_matrix_size<V>(call.size('n'),
@@ -31,10 +31,10 @@ template <bool right>
 struct TriangularSolveGradOp {
   static int64_t work_size(const Call&) { return 0; }
   // Of L, which the cotangent of B needs and that of L does not, and of the cotangent of X.
-  static int in_place(int output) { return output == 0 ? 0 : 2; }
+  STATESPACE_INLINE static int in_place(int output) { return output == 0 ? 0 : 2; }
   static double flops(const Call& call) { return 2 * TriangularSolveOp<right>::flops(call); }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
     const int k = static_cast<int>(call.size('k'));
     with_matrix_size<V>(call.size('n'), [&](auto n) {
@@ -46,9 +46,9 @@ struct TriangularSolveGradOp {
 template <bool right>
 struct TriangularMultiplyOp : TriangularSolveOp<right> {
   static constexpr int64_t kLargestInLanes = kUsuallyInLanes;
-  static int in_place(int) { return -1; }
+  STATESPACE_INLINE static int in_place(int) { return -1; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
     const int k = static_cast<int>(call.size('k'));
     with_matrix_size<V>(call.size('n'),
@@ -58,9 +58,9 @@ struct TriangularMultiplyOp : TriangularSolveOp<right> {
 
 template <bool right>
 struct TriangularMultiplyGradOp : TriangularSolveGradOp<right> {
-  static int in_place(int) { return -1; }
+  STATESPACE_INLINE static int in_place(int) { return -1; }
   template <class V>
-  static void compute(const Call& call, const V* const* in, V* const* out, V*) {
+  STATESPACE_INLINE static void compute(const Call& call, const V* const* in, V* const* out, V*) {
     const TriangularSides sides = {call.attrs[0] != 0, call.attrs[1] != 0, right};
     const int k = static_cast<int>(call.size('k'));
     with_matrix_size<V>(call.size('n'), [&](auto n) {

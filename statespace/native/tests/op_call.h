@@ -102,6 +102,14 @@ struct OpCall {
     }
   }
 
+  // Whether item i has failed, by the status that the op gives, if it gives one.
+  bool has_failed(int64_t item) const {
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      if (spec.outputs[i].name == "info" && outputs[i].get(item) != 0) return true;
+    }
+    return false;
+  }
+
   // All batch axes, broadcast.
   std::vector<int64_t> batch() const {
     std::vector<int64_t> out;

@@ -201,11 +201,20 @@ void check_calls() {
   outputs[0].data = x, outputs[1].data = y, outputs[2].data = z, outputs[3].data = w;
   const uint8_t attrs[] = {1, 0};
   Call call = {};
-  Offsets offsets;
-  CHECK_EQUAL(prepare_call(spec, inputs, outputs, attrs, &call, &offsets), "");
+  std::vector<BatchStrides> strides;
+  CHECK_EQUAL(prepare_call(spec, inputs, outputs, attrs, &call, &strides), "");
   CHECK_EQUAL(call.batch, 28);
   CHECK(call.size('T') == 5 && call.size('n') == 3 && call.size('k') == 2);
-  CHECK(call.num_inputs == 3 && call.num_outputs == 4 && call.attrs == attrs);
+  CHECK(call.num_inputs == 3 && call.num_outputs == 4 && call.attrs[0] == 1);
+  CHECK(strides[0].rank == 2 && strides[1].rank == 2 && strides[2].rank == 0);
+  std::vector<int64_t> offsets[2];
+  for (int i = 0; i < 2; ++i) {
+    offsets[i].resize(28);
+    // In parts, of which the second begins in the middle of a row.
+    fill_offsets(strides[i], 0, 10, offsets[i].data());
+    fill_offsets(strides[i], 10, 28, offsets[i].data());
+    set_offsets(spec, i, offsets[i].data(), &call);
+  }
   for (int64_t item = 0; item < 28; ++item) {
     say_case("item", item);
     CHECK(call.inputs[0].item<double>(item) == a + item / 4 * 9);
@@ -226,11 +235,11 @@ void check_calls() {
   CHECK(call.outputs[1].core_size == 3 && call.outputs[1].item_size == 12);
   // One matrix must be indexable by int, in a model also those that products make.
   inputs[0] = tensor({1 << 16, 1 << 16}), inputs[1] = tensor({1, 1 << 16, 0});
-  CHECK_EQUAL(prepare_call(spec, inputs, outputs, attrs, &call, &offsets),
+  CHECK_EQUAL(prepare_call(spec, inputs, outputs, attrs, &call, &strides),
               "Op: n = 65536 is too large.");
   const OpSpec plain = parse({"Op", "a[j,k]", "x[j]", "", ""});
   outputs[0] = tensor({1 << 16});
-  CHECK_EQUAL(prepare_call(plain, inputs, outputs, attrs, &call, &offsets),
+  CHECK_EQUAL(prepare_call(plain, inputs, outputs, attrs, &call, &strides),
               "Op: a has shape [65536,65536]; one matrix may have at most 2^31 - 1 entries.");
 }
 
