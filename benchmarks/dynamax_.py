@@ -35,7 +35,7 @@ def _log_likelihood(workload):
         return inference.lgssm_filter(model, y).marginal_loglik
 
     every = _over_series(workload, one, out_axes=0)
-    return lambda parameters, y: (every(_model(parameters), y),)
+    return lambda parameters, y: (every(model(parameters), y),)
 
 
 def _gradient(workload):
@@ -59,7 +59,7 @@ def _smooth(workload):
 
     # Series that share their parameters share their covariances: returned once.
     every = _over_series(workload, one, out_axes=(0, 0 if workload.learned else None))
-    return lambda parameters, y: every(_model(parameters), y)
+    return lambda parameters, y: every(model(parameters), y)
 
 
 _JOBS = {"log-likelihood": _log_likelihood, "gradient": _gradient, "smooth": _smooth}
@@ -82,14 +82,15 @@ def _over_series(workload, one, out_axes):
     return jax.vmap(one, in_axes=(model_axes, 0), out_axes=out_axes)
 
 
-def _model(parameters):
-    transition = _covariance(parameters["transition_scale"])
+def model(parameters):
+    """dynamax's parameters; of one series where scales vary, or under ``vmap``, of many."""
+    transition = covariance(parameters["transition_scale"])
     if transition.ndim > 2:
         # dynamax reads the noise of the step from t to t + 1 at index t + 1.
         transition = jnp.roll(transition, 1, axis=-3)
     return inference.ParamsLGSSM(
         initial=inference.ParamsLGSSMInitial(
-            mean=parameters["initial_mean"], cov=_covariance(parameters["initial_scale"])
+            mean=parameters["initial_mean"], cov=covariance(parameters["initial_scale"])
         ),
         dynamics=inference.ParamsLGSSMDynamics(
             weights=parameters["transition_matrix"],
@@ -99,12 +100,12 @@ def _model(parameters):
         ),
         emissions=inference.ParamsLGSSMEmissions(
             weights=parameters["observation_matrix"],
-            bias=None,
+            bias=parameters.get("observation_offset"),
             input_weights=None,
-            cov=_covariance(parameters["observation_scale"]),
+            cov=covariance(parameters["observation_scale"]),
         ),
     )
 
 
-def _covariance(scale):
+def covariance(scale):
     return scale @ jnp.swapaxes(scale, -1, -2)

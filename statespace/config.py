@@ -44,9 +44,16 @@ def describe() -> str:
         "python": f"{platform.python_version()} on {platform.machine()} {platform.system()}",
         "native": compiled,
         "native inside XLA": "yes" if bridge is None else f"no ({bridge})",
-        "CUDA": "yes" if cuda is None else f"no ({cuda})",
+        "CUDA": f"yes ({_gpus()})" if cuda is None else f"no ({cuda})",
     }
     return "\n".join(f"{key + ':':<19}{value}" for key, value in lines.items())
+
+
+def _gpus():
+    import tensorflow as tf
+
+    count = len(tf.config.list_physical_devices("GPU"))
+    return f"{count or 'no'} GPU{'s' if count != 1 else ''} here"
 
 
 def _version(distribution):

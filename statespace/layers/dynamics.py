@@ -7,7 +7,7 @@ import tensorflow as tf
 from statespace.forecasting.expression import can_be_written, parse_model
 from statespace.models.base import Model
 from statespace.models.emitted import has_influence, scale_matrices, with_emitted
-from statespace.models.linear_dynamics import FixedDynamics, LinearDynamics
+from statespace.models.linear_dynamics import FixedDynamics
 from statespace.models.parameters import Parameter
 from statespace.ssm import LinearGaussianSSM
 
@@ -58,9 +58,9 @@ class Dynamics:
         with tf.init_scope():  # values are looked at, also where Keras builds inside a graph
             values = {p.name: self.start_value(p) for p in self.model.parameters}
             learned = self._learned(values, shapes, without)
-        if isinstance(self.model, LinearDynamics) and not learned["transition_scale"]:
-            if "transition_scale" not in self.fix:
-                values["transition_scale"] = np.ones_like(values["transition_scale"])
+        if shapes.transition_noise_scale is not None:
+            for name in set(self.model.disturbance_scales) - set(self.fix):
+                learned[name], values[name] = False, np.ones_like(values[name])
         parameters = list(self.model.parameters)
         if shapes.controls is not None:
             size = len(self.model.state_names), shapes.controls[-1]
@@ -90,13 +90,9 @@ class Dynamics:
             values = getattr(self, argument)
             if name in values:
                 return self._checked(argument, parameter, values[name])
-        start = self.model.start_values() if isinstance(self.model, LinearDynamics) else {}
-        if name in start:
-            return start[name]
-        if name == _CONTROLS:
-            return np.zeros(parameter.shape)  # no effect, until one is learned
-        middle = tf.fill(parameter.shape, tf.constant(sum(parameter.start) / 2, tf.float64))
-        return parameter.bijector.forward(middle).numpy()
+        # Controls have no effect until one is learned; what is drawn at random is drawn with the
+        # weight.
+        return self.model.start_values().get(name, np.zeros(parameter.shape))
 
     def state_space_model(self, inputs, diffuse_scale) -> LinearGaussianSSM:
         """The model of given inputs, float64.
@@ -135,8 +131,6 @@ class Dynamics:
         emitted = shapes.observation_noise_scale is not None
         without = (*without, *(("observation_scale",) if emitted else ()))
         learned = has_influence(self.model, without=without, **known)
-        if shapes.transition_noise_scale is not None and isinstance(self.model, LinearDynamics):
-            learned["transition_scale"] = False  # the states' own is the identity then
         return {name: reaches and name not in self.fix for name, reaches in learned.items()}
 
     def _add_weight(self, layer, parameter, value):
@@ -145,9 +139,8 @@ class Dynamics:
         with tf.init_scope():
             start = parameter.bijector.inverse(tf.constant(value, tf.float64)).numpy()
         initializer = lambda shape, dtype: tf.constant(start, dtype)  # noqa: E731
-        if name == "observation_matrix" and name not in self.initial_values:
-            if isinstance(self.model, LinearDynamics):
-                initializer = keras.initializers.Orthogonal()  # rows of length one
+        if name in self.model.drawn_at_random and name not in self.initial_values:
+            initializer = keras.initializers.Orthogonal()  # rows of length one
         self._parameters[name] = parameter
         self.weights[name] = layer.add_weight(
             shape=parameter.shape, initializer=initializer, name=name, autocast=False

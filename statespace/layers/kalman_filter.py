@@ -4,7 +4,12 @@ import keras
 import tensorflow as tf
 
 from statespace.kalman.filter import kalman_filter
-from statespace.layers.kalman_layer import KalmanLayer, Moments, observed_moments
+from statespace.layers.kalman_layer import (
+    KalmanLayer,
+    Moments,
+    observed_moments,
+    predicted_observations,
+)
 from statespace.linalg_ops import psd_cholesky
 from statespace.ssm import PARAMETERS, replaced
 
@@ -28,8 +33,8 @@ class KalmanFilter(KalmanLayer):
       **kwargs: the other arguments of the smoother.
 
     Raises:
-      ValueError: as the smoother; or a stateful layer does not know the size of the batch, or has
-        an exact diffuse start.
+      ValueError: as the smoother; or a stateful layer does not know the size of the batch, gets
+        another, has an exact diffuse start or is given times.
 
     Example:
 
@@ -51,7 +56,13 @@ class KalmanFilter(KalmanLayer):
         super().build(input_shape)
         if not self.stateful:
             return
-        batch = self._shapes(input_shape).observations[0]
+        shapes = self._shapes(input_shape)
+        if shapes.times is not None:
+            raise ValueError(
+                f"{self._op}: stateful layers take no times: how long it is from one call to the "
+                f"next is not known. Filter such series as a whole."
+            )
+        batch = shapes.observations[0]
         if batch is None:
             raise ValueError(
                 f"{self._op}: stateful needs a known batch size; give the input one, as "
@@ -81,13 +92,18 @@ class KalmanFilter(KalmanLayer):
     def moments(self, ssm, observations, mask):
         """Filtered or predicted moments; see ``KalmanLayer``."""
         if self.stateful:
+            given, held = observations.shape[0], self.carried_mean.shape[0]
+            if given not in (None, held):
+                raise ValueError(
+                    f"{self._op}: the observations are of {given} series; the layer is stateful "
+                    f"and was built for {held}, which keep their places in the batch."
+                )
             ssm = self._going_on(ssm)
             ssm, observations, mask = _one_step_more(ssm, observations, mask)
         form = self._form(ssm)
         result = kalman_filter(ssm, observations, mask=mask, scales=self.stateful, **form)
         if self.output_kind == "predictions":
-            mean = tf.linalg.matvec(ssm.observation_matrix, result.predicted_mean)
-            moments = mean + ssm.observation_offset, result.innovation_covariance
+            moments = predicted_observations(ssm, result)
         else:
             moments = result.filtered_mean, result.filtered_covariance
             if self.output_kind == "observations":

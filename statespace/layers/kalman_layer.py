@@ -258,6 +258,10 @@ class KalmanLayer(keras.layers.Layer):
         """What calls return of the moments."""
         mean, covariance, log_likelihood = moments
         if not self.return_sequences:
+            if mean.shape[1] == 0:
+                raise ValueError(
+                    f"{self._op}: the observations have no step; return_sequences=False needs one."
+                )
             mean, covariance = (_last(x, mask) for x in (mean, covariance))
         if self.join_standard_deviation:
             mean = joined(mean, covariance)
@@ -291,6 +295,12 @@ def joined(mean, covariance) -> tf.Tensor:
     positive = variance > 0
     deviation = tf.sqrt(tf.where(positive, variance, tf.ones_like(variance)))
     return tf.concat([mean, tf.where(positive, deviation, 0.0 * variance)], axis=-1)
+
+
+def predicted_observations(ssm, result):
+    """Mean ``[B, T, m]`` and covariance of each observation given those before, of a filter."""
+    mean = tf.linalg.matvec(ssm.observation_matrix, result.predicted_mean)
+    return mean + ssm.observation_offset, result.innovation_covariance
 
 
 def signal_moments(ssm, mean, covariance):

@@ -26,6 +26,10 @@ class Model:
       diffuse_constant: of the log-likelihood of a diffuse start: "include" counts the densities'
         1 / sqrt(2 pi) for the observations that the start takes up, as Stata and statsmodels do;
         "exclude" does not, as for the likelihood of differences.
+      drawn_at_random: names of matrices of which ``start_values`` says nothing, since they should
+        not be alike in two networks.
+      disturbance_scales: names of scales that say nothing where those of the disturbances are
+        given, and are one then.
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -35,6 +39,8 @@ class Model:
     uses_times: bool = False
     starts_anywhere: bool = True
     diffuse_constant: str = "include"
+    drawn_at_random: tuple[str, ...] = ()
+    disturbance_scales: tuple[str, ...] = ()
 
     def block(self, params, steps: Steps) -> Block:
         """The matrices at given parameter values.
@@ -74,6 +80,16 @@ class Model:
           Dict from name to an array ``[N, *shape]``, or one that broadcasts with that.
         """
         return units_by_power(self.parameters, scale)
+
+    def start_values(self) -> dict[str, np.ndarray]:
+        """Where a network's learning sets out, without data to go by.
+
+        Returns:
+          Dict from the name of each parameter, but those drawn at random, to a value.
+        """
+        return {
+            p.name: p.bijector.forward(np.full(p.shape, p.middle)).numpy() for p in self.parameters
+        }
 
     def start(self, values, units, features=None) -> dict | None:
         """A guess at the parameters, from which an optimiser tries to set out as well.

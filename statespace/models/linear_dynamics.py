@@ -34,6 +34,8 @@ class LinearDynamics(Model):
     """
 
     starts_anywhere = False
+    drawn_at_random = ("observation_matrix",)
+    disturbance_scales = ("transition_scale",)
 
     def __init__(self, state_dim, num_observed):
         n = positive_int("LinearDynamics", "state_dim", state_dim)
@@ -50,7 +52,7 @@ class LinearDynamics(Model):
         )
 
     def start_values(self) -> dict[str, np.ndarray]:
-        """Values for observations of mean zero and variance about one; not the observation matrix.
+        """Values for observations of mean zero and variance about one.
 
         Each state decays at its own pace, with a memory of between 2 and 100 steps, so that they
         are stable and no two alike, and is stationary with variance one. Rows of the observation

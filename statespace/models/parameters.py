@@ -43,6 +43,11 @@ class Parameter:
         return math.prod(self.shape)
 
     @property
+    def middle(self) -> float:
+        """The free coordinate from which a network's learning sets out."""
+        return sum(self.start) / 2
+
+    @property
     def bijector(self):
         """The TFP bijector from free coordinates to values."""
         import tensorflow_probability as tfp
@@ -89,6 +94,15 @@ class Scale(Parameter):
     limits: tuple[float, float] = (math.log(1e-13) / 2, math.log(1e8) / 2)
 
     boundary = -math.inf
+
+    @property
+    def middle(self):
+        """Of a scale of the data, 0.3 for data of variance one.
+
+        The likelihood falls with the square of forecasts' errors over scales that are too small,
+        and only with the logarithm of those that are too large.
+        """
+        return math.log(0.3) if self.power else super().middle
 
     @property
     def bijector(self):

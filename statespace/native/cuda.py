@@ -22,8 +22,8 @@ def load() -> str | None:
     """
     if not LIBRARY_PATH.exists():
         return (
-            "the library for GPUs was not built: install with nvcc and "
-            "`pip install --config-settings=cmake.define.STATESPACE_CUDA=ON`"
+            "beside a GPU the compiled ops run on the CPU: the library for GPUs was not built; "
+            "install with nvcc and `pip install --config-settings=cmake.define.STATESPACE_CUDA=ON`"
         )
     bridge = xla.loaded_bridge()
     if bridge is None:

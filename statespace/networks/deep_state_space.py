@@ -12,7 +12,7 @@ from statespace.kalman.filter import kalman_filter, log_likelihood
 from statespace.kalman.inference import ALGORITHMS
 from statespace.layers.dynamics import plain, read, written
 from statespace.layers.kalman_inputs import shapes_of
-from statespace.layers.kalman_layer import observed_moments
+from statespace.layers.kalman_layer import joined, observed_moments, predicted_observations
 from statespace.linalg_ops import psd_cholesky
 from statespace.linalg_ops.arguments import check_choice, positive_int
 from statespace.models.emitted import multiplied
@@ -168,11 +168,8 @@ class DeepStateSpace(keras.Model):
         scaled, scale = self._scaled(panel.y)
         ssm = self._structure.state_space_model(panel, self._emitter(panel, training=training))
         result = self._filtered(ssm, scaled, on_failure="raise")
-        mean = tf.linalg.matvec(ssm.observation_matrix, result.predicted_mean)
-        variance = tf.linalg.diag_part(result.innovation_covariance)
-        mean = scale * (mean + ssm.observation_offset)
-        joined = tf.concat([mean, scale * tf.sqrt(variance)], axis=-1)
-        return tf.cast(joined, self.variable_dtype)
+        predicted = tf.tile(scale, [1, 1, 2]) * joined(*predicted_observations(ssm, result))
+        return tf.cast(predicted, self.variable_dtype)
 
     def compile(
         self,

@@ -6,10 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from statespace.kalman.step import is_observed
-from statespace.linalg_ops.failure import append_axes
-from statespace.linalg_ops.lq import dependent_rows, lq
-from statespace.linalg_ops.triangular import triangular_solve
 from statespace.nonlinear.matching import Matched
+from statespace.nonlinear.misfit import Misfit
 from statespace.nonlinear.step import Update, condition
 
 _HALVINGS = 10
@@ -33,7 +31,7 @@ def _update(iterations, function, y, noise, mean, scale, inputs, bad, matched) -
     2. Density and factor are those of the last linearisation: at the mode, Laplace's approximation
        with the Gauss-Newton Hessian.
     """
-    misfit = _Misfit(y, noise, bad)
+    misfit = Misfit(noise, is_observed(y) & ~bad[..., tf.newaxis])
     xi, update, slope = tf.zeros_like(mean), condition(y, noise, matched, bad), matched.slope
     if iterations == 1:
         return update
@@ -71,25 +69,3 @@ def _length(objective, xi, direction, expected):
     before = objective(xi) * (1.0 + 1e3 * np.finfo(xi.dtype.as_numpy_dtype).eps)
     enough = tf.cast(values <= before - 0.5 * lengths * expected, xi.dtype)
     return tf.stop_gradient(tf.reduce_max(enough * lengths, axis=0))
-
-
-class _Misfit:
-    """x ``[..., m]`` -> |C^-1 x|^2 over what is observed.
-
-    Where C C' is ``singular`` there is no such number: steps are whole.
-    """
-
-    def __init__(self, y, noise, bad):
-        self._observed = is_observed(y) & ~bad[..., tf.newaxis]
-        own = tf.linalg.diag(tf.cast(~self._observed, y.dtype))
-        rows = tf.where(self._observed[..., tf.newaxis], noise, 0)
-        factor = lq(tf.concat([own, rows], axis=-1), mode="l")
-        m = factor.shape[-1]
-        dependent = dependent_rows(factor, m + noise.shape[-1])
-        self.singular = tf.reduce_any(dependent, axis=-1)
-        singular = append_axes(self.singular, factor)
-        self._factor = tf.where(singular, tf.eye(m, dtype=y.dtype), factor)
-
-    def __call__(self, x):
-        x = tf.where(self._observed, x, 0)[..., tf.newaxis]
-        return tf.reduce_sum(tf.square(triangular_solve(self._factor, x)), axis=[-2, -1])

@@ -37,6 +37,14 @@ def linearised(function, mean, scale, inputs) -> Matched:
     return Matched(value, slope, slope[..., :0])
 
 
+def linearised_along(function, mean, scale, inputs) -> Matched:
+    """The tangent at the place on a path that the inputs name."""
+    place = inputs["path"]
+    value, jacobian = function.linear(place, inputs)
+    slope = tf.matmul(jacobian, scale)
+    return Matched(value + tf.linalg.matvec(jacobian, mean - place), slope, slope[..., :0])
+
+
 class SigmaPoints(NamedTuple):
     """A symmetric rule: points m and m +- spread S_i, S_i the columns of S.
 

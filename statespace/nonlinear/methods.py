@@ -23,6 +23,7 @@ class Method(NamedTuple):
     # (function, y, noise, mean, scale, inputs, bad, matched at the predicted state) -> Update
     update: Callable
     residuals: int  # q, the columns of a residual
+    linearisations: int = 1  # of the whole path, by the smoother
 
 
 def choose(op: str, name: str, n: int, options: dict) -> Method:
@@ -43,7 +44,7 @@ def choose(op: str, name: str, n: int, options: dict) -> Method:
             raise ValueError(f"{op}: {key} is for method {owner!r}, not for {name!r}.")
     if name == "iterated":
         iterations = positive_int(op, "iterations", given.get("iterations", 5))
-        return Method(matching.linearised, iterated.updater(iterations), 0)
+        return Method(matching.linearised, iterated.updater(iterations), 0, iterations)
     if name == "extended":
         return Method(matching.linearised, _update, 0)
     try:
@@ -58,3 +59,6 @@ _UNSCENTED = {"alpha": 1.0, "beta": 0.0, "kappa": None}
 
 def _update(function, y, noise, mean, scale, inputs, bad, matched):
     return condition(y, noise, matched, bad)
+
+
+ALONG_PATH = Method(matching.linearised_along, _update, 0)  # of a problem with a path

@@ -94,8 +94,9 @@ def pose(op: str, model, method: Method, y, controls) -> Problem:
 
 
 def inputs(step, named: dict) -> dict:
-    """What functions may ask for beside the state."""
-    return {"step": tf.convert_to_tensor(step, tf.int32), "controls": named.get("controls")}
+    """What functions may ask for beside the state, and where to linearise them if that is said."""
+    number = tf.convert_to_tensor(step, tf.int32)
+    return {"step": number, "controls": named.get("controls"), "path": named.get("path")}
 
 
 def forward(problem: Problem, smoothing: bool) -> Forward:

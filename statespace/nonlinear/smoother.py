@@ -5,6 +5,7 @@ import tensorflow as tf
 from statespace.kalman.inference import apply_on_failure
 from statespace.kalman.results import SmootherResult
 from statespace.nonlinear.filter import finishing, prepare, square
+from statespace.nonlinear.path import relinearised
 from statespace.nonlinear.recursion import backward, forward
 
 
@@ -27,18 +28,24 @@ def nonlinear_smoother(
     The filter of the same method, then Rauch, Tung and Striebel's recursion back through the
     moments that it matched. No predicted covariance is inverted: states without noise are fine.
 
+    "iterated" then linearises both functions anew along the whole smoothed path, as often as
+    ``iterations`` says: Gauss-Newton steps, no longer than what lowers the distance, to the path
+    that is most probable given all data.
+
     Args:
       model, y, method, mask, lengths, controls, iterations, alpha, beta, kappa, on_failure: as for
         :func:`statespace.nonlinear_filter`.
 
     Returns:
       A :class:`statespace.SmootherResult` with the filter's log-likelihood and the lag-one
-      covariances Cov[x_{t+1}, x_t | y], ``[..., T-1, n, n]``.
+      covariances Cov[x_{t+1}, x_t | y], ``[..., T-1, n, n]``. For "iterated", covariances are those
+      of the last linearisation.
 
     Raises:
       ValueError, tf.errors.InvalidArgumentError: as :func:`statespace.nonlinear_filter`.
 
     References:
+      Bell, The iterated Kalman smoother as a Gauss-Newton method, SIAM J. Optimization 4(3), 1994.
       Särkkä, Unscented Rauch-Tung-Striebel smoother, IEEE TAC 53(3), 2008. Särkkä & Svensson,
       Bayesian Filtering and Smoothing, 2nd ed., chapters 13 and 14.
 
@@ -57,8 +64,8 @@ def nonlinear_smoother(
         "nonlinear_smoother", model, y, method, mask, lengths, controls, options, on_failure
     )
     passed = forward(problem, smoothing=True)
-    info, finished = finishing(passed)
-    smoothed = backward(passed)
+    smoothed, failed = relinearised(problem, backward(passed), passed.failed)
+    info, finished = finishing(passed._replace(failed=failed))
     result = SmootherResult(
         log_likelihood=tf.reduce_sum(finished(passed.log_density, 0), axis=-1),
         smoothed_mean=finished(smoothed.mean, 1),

@@ -339,3 +339,15 @@ def test_a_stateful_layer_says_what_it_needs():
     )
     with pytest.raises(ValueError, match="give diffuse_scale a number"):
         layer(tf.zeros([1, 3, 1]))
+    layer = ss.layers.KalmanFilter(dynamics=ss.models.ConstantVelocity(2), stateful=True)
+    with pytest.raises(ValueError, match="stateful layers take no times"):
+        layer({"observations": tf.zeros([1, 3, 2]), "times": tf.zeros([1, 3])})
+    layer = ss.layers.KalmanFilter(2, stateful=True)
+    layer(tf.zeros([3, 2, 1]))
+    with pytest.raises(ValueError, match="of 2 series; the layer is stateful and was built for 3"):
+        layer(tf.zeros([2, 2, 1]))
+
+
+def test_the_last_of_no_steps_is_refused():
+    with pytest.raises(ValueError, match="the observations have no step"):
+        ss.layers.KalmanFilter(2, return_sequences=False)(tf.zeros([2, 0, 1]))

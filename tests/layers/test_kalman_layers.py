@@ -146,6 +146,29 @@ def test_dynamics_start_out_stable():
     np.testing.assert_allclose(rows, np.ones(OBSERVED), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        ss.models.LocalLevel(),
+        ss.models.LocalLinearTrend(),
+        ss.models.LocalLevel() + ss.models.Seasonal(4),
+        ss.models.ConstantVelocity(1),
+    ],
+    ids=repr,
+)
+def test_components_start_at_scales_for_standardised_data(model):
+    """White noise and a random walk: within some nats of what training can reach."""
+    rng = np.random.default_rng(12)
+    y = np.stack([rng.normal(size=(8, 80)), rng.normal(size=(8, 80)).cumsum(axis=1)])
+    y = (y - y.mean(axis=-1, keepdims=True)) / y.std(axis=-1, keepdims=True)
+    for kind in y:
+        layer = ss.layers.KalmanFilter(dynamics=model, return_log_likelihood=True)
+        _, total = layer(kind[..., np.newaxis])
+        scales = layer.parameters.values()
+        np.testing.assert_allclose(list(scales), 0.3, rtol=1e-6)
+        assert -np.mean(total) / 80 < 5.0
+
+
 @KINDS
 def test_masks_and_nan_agree(kind):
     layer, (y, scale) = made(kind, "learned, scale emitted", return_log_likelihood=True)
@@ -185,7 +208,8 @@ def test_ragged_series_equal_single_runs(kind, return_sequences):
 @pytest.mark.parametrize("case", ["learned", "velocity, all emitted", "fixed, all emitted"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_stream_in_pieces_is_one_call(case, dtype):
-    options = {"return_covariance": True, "return_log_likelihood": True}
+    # Of a vague start what is handed on would be rounded, as its variance is.
+    options = {"diffuse_scale": 10.0, "return_covariance": True, "return_log_likelihood": True}
     whole, inputs = made("filter", case, dtype, output="predictions", **options)
     stream, _ = made("filter", case, dtype, output="predictions", stateful=True, **options)
     mask = np.random.default_rng(10).random((BATCH, STEPS)) < 0.8

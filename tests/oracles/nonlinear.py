@@ -1,7 +1,7 @@
 """Textbook nonlinear filters and smoothers for one series: covariances, loops, explicit inverses.
 
 Särkkä & Svensson, Bayesian Filtering and Smoothing, 2nd ed.: extended (algorithms 7.4, 13.3),
-iterated (7.9), unscented (8.13, 14.7) and cubature (8.9, 14.5). Jacobians are complex steps.
+iterated (7.9, 13.6), unscented (8.13, 14.7) and cubature (8.9, 14.5). Jacobians are complex steps.
 """
 
 from typing import NamedTuple
@@ -72,7 +72,8 @@ def run(model, y, moments, iterations=1):
 
     Args:
       moments: ``tangent``, ``cubature`` or what ``sigma_points`` returns.
-      iterations: linearisations of the observation, for ``tangent``: whole Gauss-Newton steps.
+      iterations: linearisations of the observation, and then of the whole path, for ``tangent``:
+        whole Gauss-Newton steps.
 
     Returns:
       Results by the names of ``FilterResult`` and ``SmootherResult``.
@@ -112,4 +113,21 @@ def run(model, y, moments, iterations=1):
     results["smoothed_mean"], results["smoothed_covariance"] = map(
         np.array, zip(*smoothed, strict=True)
     )
-    return results | {"log_likelihood": total, "lag_one_covariance": np.array(lag_one)}
+    results |= {"log_likelihood": total, "lag_one_covariance": np.array(lag_one)}
+    for _ in range(iterations - 1):
+        again = run(along(model, results["smoothed_mean"]), y, moments)
+        results |= {k: again[k] for k in again if "smoothed" in k or "lag_one" in k}
+    return results
+
+
+def along(model, path):
+    """The model with the tangents of its functions at each step of a path for these."""
+
+    def tangent_of(function):
+        def linear(x, t):
+            slope = jacobian(lambda place: function(place, t), path[t].astype(complex))
+            return function(path[t], t) + slope @ (x - path[t])
+
+        return linear
+
+    return model._replace(f=tangent_of(model.f), h=tangent_of(model.h))
