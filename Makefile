@@ -26,7 +26,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 # The bridge that takes the kernels into XLA is optional: where it cannot be built, it says why.
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
-.PHONY: demo test test-slow test-native test-gpu compile-cuda fuzz bench bench-quick bench-forecasting bench-training \
+.PHONY: demo test test-slow test-native test-gpu compile-cuda fuzz bench bench-quick bench-forecasting \
+  bench-training bench-nonlinear \
   bench-linalg bench-linalg-quick bench-paper bench-gp docs lint wheel clean
 .NOTPARALLEL:
 
@@ -77,6 +78,9 @@ bench-forecasting: $(BENCH)/with-forecasters
 bench-training: $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/training.py
 	$(BENCH)/bin/python benchmarks/training.py --memory
+
+bench-nonlinear: $(BENCH)/installed
+	$(BENCH)/bin/python benchmarks/nonlinear.py
 
 bench-linalg: $(BENCH)/with-torch $(MXNET)/installed
 	$(BENCH)/bin/python benchmarks/linalg.py

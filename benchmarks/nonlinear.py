@@ -113,7 +113,8 @@ def ours(problem, y, method, job, jit_compile):
         return total, *tape.gradient(total, scales)
 
     y = tf.constant(y)
-    scales = [tf.constant(x) for x in (problem.transition_scale, problem.observation_scale)]
+    scales = (problem.transition_scale, problem.observation_scale)
+    scales = [tf.constant(x, tf.float64) for x in scales]
     return lambda: [x.numpy() for x in run(scales)]
 
 

@@ -223,6 +223,9 @@ class DeepStateSpace(keras.Model):
                 f"{_OP}: fit takes the series as part of x, and no y: fit({{'y': series, "
                 f"'covariates': ...}})."
             )
+        for name in ("sample_weight", "class_weight"):
+            if options.get(name) is not None:
+                raise ValueError(f"{_OP}: fit takes no {name}; the likelihood weighs all alike.")
         x, validation_data = (self._readable(data) for data in (x, validation_data))
         return super().fit(x, validation_data=validation_data, **options)
 

@@ -11,7 +11,7 @@ from statespace.kalman.normal import seed_pair
 from statespace.layers.dynamics import plain, read, written
 from statespace.layers.kalman_layer import joined, signal_moments
 from statespace.layers.kalman_smoother import KalmanSmoother
-from statespace.linalg_ops.arguments import check_choice, positive_int
+from statespace.linalg_ops.arguments import check_choice, positive_int, require
 from statespace.models.linear_dynamics import LinearDynamics
 from statespace.networks.emitter import before_softplus
 from statespace.networks.evidence_bound import Potentials, divergence, draw
@@ -422,7 +422,11 @@ class NeuralObservationModel(keras.Model):
         """E log p(frames | signals) by one draw of each signal, ``[B]``."""
         decoded = self._decode(draw(*signal, tf.cast(self._seeds.next(), tf.int64)), training)
         known, missing = _filled(frames)
+        known, decoded = (tf.cast(x, self.variable_dtype) for x in (known, decoded))
         if self.likelihood == "bernoulli":
+            inside = tf.reduce_all((known >= 0) & (known <= 1))
+            message = f'{_OP}: frames must be from 0 to 1 for likelihood="bernoulli".'
+            known = require(inside, message, known)
             density = -tf.nn.sigmoid_cross_entropy_with_logits(labels=known, logits=decoded)
         else:
             scale = tf.exp(tf.cast(self.log_frame_scale, decoded.dtype))

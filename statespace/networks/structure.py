@@ -9,11 +9,8 @@ from statespace.layers.dynamics import Dynamics
 from statespace.layers.kalman_inputs import KalmanInputs
 from statespace.models.base import Model
 from statespace.models.emitted import noise_columns, with_noise_factors
-from statespace.models.parameters import Scale
 from statespace.networks.emitter import Emitted
 from statespace.ssm import LinearGaussianSSM, replaced
-
-_START = 0.1  # of emitted scales: series divided by their mean size vary by less than that
 
 
 class Structure:
@@ -37,8 +34,7 @@ class Structure:
         self.op, self.model = op, model
         self.fix, self.initial_values = dict(fix or {}), dict(initial_values or {})
         self._dynamics: Any = None  # made with the weights
-        starts = {p.name: np.full(p.shape, _START) for p in model.parameters if type(p) is Scale}
-        values = Dynamics(op, model, self.fix, starts | self.initial_values)
+        values = Dynamics(op, model, self.fix, self.initial_values)
         with tf.init_scope():  # values are looked at
             starts = {p.name: values.start_value(p) for p in model.parameters}
             names = [p.name for p in model.parameters if p.name not in self.fix]

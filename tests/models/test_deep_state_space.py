@@ -319,7 +319,7 @@ def test_noise_follows_a_covariate_and_forecasts_are_better_for_it():
     keras.utils.set_random_seed(0)
     model = ss.models.DeepStateSpace(ss.models.LocalLevel(), "convolution")
     model.compile(keras.optimizers.Adam(0.02))
-    model.fit({"y": y, "covariates": loud}, epochs=20, batch_size=20, verbose=0)
+    model.fit({"y": y, "covariates": loud}, epochs=40, batch_size=20, verbose=0)
     y, loud, size = heteroscedastic(40, 60, seed=6)
     past, truth = y[:, :-horizon], y[:, -horizon:]
     emitted = model.emitted({"y": past, "covariates": loud[:, :-horizon]})["irregular.scale"]

@@ -327,6 +327,8 @@ def test_weights_that_have_diverged_are_said_to():
 def test_a_target_beside_the_inputs_is_refused(model):
     with pytest.raises(ValueError, match="fit takes the series as part of x, and no y"):
         model.fit(X, Y)
+    with pytest.raises(ValueError, match="fit takes no sample_weight"):
+        model.fit(arrays(), sample_weight=np.ones(SERIES))
 
 
 def test_forecasts_refused(model):

@@ -42,6 +42,14 @@ CASES = {
     "velocity": {"dynamics": ss.models.ConstantVelocity(2)},
     "bernoulli": {"likelihood": "bernoulli"},
 }
+
+
+def frames_of(case):
+    """Within [0, 1] where they are probabilities."""
+    x = frames()
+    return 1 / (1 + np.exp(-x)) if case == "bernoulli" else x
+
+
 each_case = pytest.mark.parametrize("case", sorted(CASES))
 
 
@@ -202,7 +210,7 @@ def test_mixed_transition_matrices_are_of_what_was_seen_so_far():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_weight_has_a_gradient(case, dtype):
     model = made(dtype=dtype, **CASES[case])
-    x = frames().astype(dtype)
+    x = frames_of(case).astype(dtype)
     with tf.GradientTape() as tape:
         model(x, training=True)
         loss = tf.add_n(model.losses)
@@ -259,7 +267,7 @@ def test_learns_to_fill_gaps_without_targets():
 )
 def test_saved_models_predict_the_same_in_a_new_process(case, tmp_path):
     model = made(dtype="float32", **CASES[case])
-    x = frames().astype("float32")
+    x = frames_of(case).astype("float32")
     model.compile("adam")
     model.fit(x, epochs=1, verbose=0)
     np.save(tmp_path / "x.npy", x)
@@ -344,3 +352,17 @@ def test_xla_gives_the_same(case):
         model.compile("adam", jit_compile=jit_compile)
         losses.append(model.fit(x, epochs=2, batch_size=3, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_networks_of_half_precision_around_a_smoother_in_full():
+    model = made(dtype="mixed_bfloat16")
+    model.compile("adam")
+    losses = model.fit(frames().astype("float32"), epochs=2, verbose=0).history["loss"]
+    assert np.all(np.isfinite(losses))
+    assert all(weight.dtype == "float32" for weight in model.trainable_weights)
+
+
+def test_frames_of_probabilities_are_checked():
+    model = made(likelihood="bernoulli")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="frames must be from 0 to 1"):
+        model(frames())
