@@ -22,9 +22,14 @@ namespace cuda {
 // finds room.
 constexpr int64_t kThreads = 128, kWarp = 32;
 constexpr int64_t kSharedBytes = 48 << 10;
-// All the global memory that the threads of one launch work in. Where it does not suffice for a
-// thread an item, fewer threads take several items each.
-constexpr int64_t kMostWorkBytes = int64_t{256} << 20;
+// All the global memory that the threads of one launch work in, and their number where they need
+// none. Where that does not do for a thread an item, fewer threads take several items each; on the
+// emulated GPU soon, so that tests come there.
+#if defined(__CUDACC__)
+constexpr int64_t kMostWorkBytes = int64_t{256} << 20, kMostThreads = 1 << 24;
+#else
+constexpr int64_t kMostWorkBytes = 64 << 10, kMostThreads = 200;
+#endif
 // Kernel parameters had no more room before CUDA 12.1.
 constexpr size_t kMostParameterBytes = 4096;
 
@@ -87,7 +92,7 @@ class Device {
     const int64_t even = (scratch_bytes + 15) / 16 * 16;
     const int64_t block =
         shared ? std::min(kThreads, kSharedBytes / odd / kWarp * kWarp) : kThreads;
-    const int64_t most = shared ? int64_t{1} << 24 : std::max<int64_t>(kMostWorkBytes / even, 1);
+    const int64_t most = shared ? kMostThreads : std::max<int64_t>(kMostWorkBytes / even, 1);
     const int64_t threads = std::min(count, most);
     const Scratch scratch = {shared ? nullptr : take<char>(threads * even), shared ? odd : even};
     if (!launches_) return;

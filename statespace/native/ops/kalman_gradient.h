@@ -110,7 +110,7 @@ class ModelCotangents {
 template <class V>
 STATESPACE_INLINE V fill_of_failed(const Operand* cotangents, int count, const Group<V>& group,
                                    int64_t num_steps, V* buffer) {
-  V used = V();  // not NaN itself, which g++ 12 loses from such a loop at -O3
+  V used = V();  // not NaN itself, as in sum_log_adjoint
   for (int i = 0; i < count; ++i) {
     const Operand& cotangent = cotangents[i];
     const int64_t steps = cotangent.step_stride == 0 ? 1 : num_steps;

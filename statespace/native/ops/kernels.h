@@ -15,12 +15,11 @@ namespace statespace {
 
 // The families: F(Name) declares kNameKernels, which ends with a null name. A new family adds its
 // name here and its file to CMakeLists.txt.
-#define STATESPACE_FAMILIES(F)                                                        \
-  F(Cholesky)                                                                         \
-  F(Eigh)                                                                             \
-  F(Lq)                                                                               \
-  F(Lu) F(Products) F(Triangular) F(Kalman) F(KalmanGradient) F(KalmanMomentGradient) \
-      F(KalmanSquareRoot) F(KalmanUnivariate)
+// clang-format off: it would never come to rest here
+#define STATESPACE_FAMILIES(F) \
+  F(Cholesky) F(Eigh) F(Lq) F(Lu) F(Products) F(Triangular) F(Kalman) F(KalmanGradient) \
+  F(KalmanMomentGradient) F(KalmanSquareRoot) F(KalmanUnivariate)
+// clang-format on
 
 #define STATESPACE_DECLARE_TABLE(family) extern const KernelEntry k##family##Kernels[];
 namespace baseline {

@@ -1,6 +1,8 @@
 // Long sums and products against long double, over the whole range of the number types.
 #include "core/sums.h"
 
+#include <vector>
+
 #include "tests/dense.h"
 
 namespace {
@@ -74,8 +76,21 @@ void check_balance() {
   CHECK_EQUAL(product.log(), T(0));
 }
 
+// A number that is not positive spoils the whole gradient, unless nobody asks for it.
+template <class T>
+void check_failed_adjoint() {
+  say_case("failed adjoint");
+  std::vector<T> x(100, T(2)), x_bar(100);
+  x[7] = -1;
+  sum_log_adjoint(100, x.data(), T(3), x_bar.data());
+  for (const T value : x_bar) CHECK(std::isnan(value));
+  sum_log_adjoint(100, x.data(), T(0), x_bar.data());
+  for (const T value : x_bar) CHECK_EQUAL(value, T(0));
+}
+
 template <class T>
 void check_all() {
+  check_failed_adjoint<T>();
   check_sum<T>();
   check_single_numbers<T>();
   check_balance<T>();
