@@ -157,5 +157,6 @@ void check_complaints() {
 int main() {
   check_table();
   check_complaints();
-  check_random_calls(150);
+  // One thread after the other takes long.
+  check_random_calls(std::string(api().simd_level()) == "cuda-emulated" ? 25 : 150);
 }
