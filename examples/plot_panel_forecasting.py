@@ -159,9 +159,9 @@ result["best in"] = scores.idxmin(axis=1).value_counts(normalize=True)
 result.round(3)
 
 # %%
-# On average the deep state-space model has the best scores, and its intervals are the most honest:
-# those of models fitted to four years of one branch are too narrow, since they take parameters that
-# they hardly know for true. It does not win everywhere. In nearly half of the branches the model of
+# On average the deep state-space model has the best scores, with intervals a little too wide. Those
+# of models fitted to four years of one branch are too narrow, since they take parameters that they
+# hardly know for true. It does not win everywhere. In nearly half of the branches the model of
 # their own is the best of the three, and the branch in the middle is better off with it; where it
 # errs, it errs by more. The recurrent network has to learn from data what a trend and a season are,
 # and with no more training than this it lags behind; a larger one, tuned, would do better.
