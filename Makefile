@@ -27,8 +27,8 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 build_bridge = $(1)/python -P -m statespace.build || echo "Going on without the bridge to XLA."
 
 .PHONY: demo test test-slow test-native test-gpu compile-cuda fuzz bench bench-quick bench-forecasting \
-  bench-training bench-nonlinear \
-  bench-linalg bench-linalg-quick bench-paper bench-gp docs lint wheel clean
+  bench-training bench-nonlinear bench-linalg bench-linalg-quick bench-paper bench-gp docs lint wheel \
+  clean
 .NOTPARALLEL:
 
 demo: $(VENV)/with-forecast $(VENV)/bridge

@@ -12,7 +12,6 @@ state-space form of a Matérn kernel on a line beside the dense one.
 """
 
 import argparse
-import importlib
 import sys
 
 import timing
@@ -33,7 +32,7 @@ def main(arguments=None) -> int:
     options = parser.parse_args(arguments)
     timing.limit_threads(options.threads)
     timing.keep_freed_memory()
-    gpflow = load_gpflow()
+    gpflow = timing.load_rival("gpflow_", "gpflow")
     print(f"machine: {timing.describe_machine()}", flush=True)
     budget = 0.5 if options.quick else options.budget
     sizes, sparse_sizes, line_sizes = (
@@ -70,18 +69,6 @@ def main(arguments=None) -> int:
         dense = f"{times['dense']:.1f}" if "dense" in times else "-"
         print(f"| {n} | {times['state_space']:.1f} | {dense} |", flush=True)
     return 0
-
-
-def load_gpflow():
-    """The adapter, or None where GPflow is not installed; says which."""
-    try:
-        gpflow = importlib.import_module("gpflow_")
-    except (ImportError, AttributeError) as error:
-        # AttributeError: what an installed library says to a version it does not fit.
-        print(f"without gpflow: {type(error).__name__}: {error}")
-        return None
-    print(", ".join(f"{name} {version}" for name, version in gpflow.versions().items()))
-    return gpflow
 
 
 def print_rows(case, times):

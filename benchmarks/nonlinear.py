@@ -11,7 +11,6 @@ after comparing the results. See README.md.
 """
 
 import argparse
-import importlib
 import sys
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ def main(arguments=None) -> int:
     options = _parse(arguments)
     timing.limit_threads(options.threads)
     timing.keep_freed_memory()
-    rival = load_rival()
+    rival = timing.load_rival("dynamax_nonlinear_", "dynamax")
     print(f"machine: {timing.describe_machine()}\n\nMicroseconds per step and series.\n")
     columns = ("problem", "method", "series × steps", "job", *OURS, "dynamax", "×")
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)
@@ -52,17 +51,6 @@ def _parse(arguments):
     parser.add_argument("--budget", type=float, default=3.0, help="seconds for each case")
     parser.add_argument("--quick", action="store_true", help="one series, few repeats")
     return parser.parse_args(arguments)
-
-
-def load_rival():
-    """The adapter, or None where dynamax is not installed; says which."""
-    try:
-        rival = importlib.import_module("dynamax_nonlinear_")
-    except ImportError as error:
-        print(f"without dynamax: {error}")
-        return None
-    print(", ".join(f"{name} {version}" for name, version in rival.versions().items()))
-    return rival
 
 
 def cases(problem, y, method, job, rival):

@@ -7,6 +7,7 @@ load.
 import concurrent.futures
 import ctypes
 import functools
+import importlib
 import os
 import platform
 import statistics
@@ -154,6 +155,18 @@ def describe_machine() -> str:
     in_use = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     load = os.getloadavg()[0]
     return f"{model}, {in_use} of {os.cpu_count()} cores, {platform.system()}, load {load:.1f}"
+
+
+def load_rival(module, library):
+    """The adapter of another library, or None where that is not installed; says which."""
+    try:
+        adapter = importlib.import_module(module)
+    except (ImportError, AttributeError) as error:
+        # AttributeError: what an installed library says to a version it does not fit.
+        print(f"without {library}: {type(error).__name__}: {error}")
+        return None
+    print(", ".join(f"{name} {version}" for name, version in adapter.versions().items()))
+    return adapter
 
 
 def training_step(model, batch):

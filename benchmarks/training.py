@@ -12,7 +12,6 @@ first steps.
 """
 
 import argparse
-import importlib
 import itertools
 import json
 import resource
@@ -53,7 +52,7 @@ def main(arguments=None) -> int:
     print(f"machine: {timing.describe_machine()}", flush=True)
     if options.memory:
         return print_memory(LONG_SEASONS[:1] if options.quick else LONG_SEASONS)
-    rival = load_rival()
+    rival = timing.load_rival("training_models.jax_", "JAX")
     print("\nSteps per second.\n")
     columns = ["network", "states, steps", "graph", "filter's", "XLA"]
     columns += ["TFP graph", "TFP XLA", "×", "JAX", "×"]
@@ -61,17 +60,6 @@ def main(arguments=None) -> int:
     for workload in itertools.islice(workloads(), 1 if options.quick else None):
         print_row(workload, measured(workload, rival, 1.0 if options.quick else options.budget))
     return 0
-
-
-def load_rival():
-    """The networks in JAX, or None where dynamax is not installed; says which."""
-    try:
-        rival = importlib.import_module("training_models.jax_")
-    except ImportError as error:
-        print(f"without JAX: {error}")
-        return None
-    print(", ".join(f"{name} {version}" for name, version in rival.versions().items()))
-    return rival
 
 
 def workloads():

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 import statespace as ss
+from statespace.layers.kalman_layer import signal_moments
 
 tfd = tfp.distributions
 
@@ -38,13 +39,9 @@ class OnOthers(ss.models.NeuralObservationModel):
 
     def _moments(self, potentials):
         ssm = self.smoother.state_space_model(tuple(potentials))
-        mean, covariance = self.smoothed_by(ssm, potentials.mean)
-        h = ssm.observation_matrix
-        signal = (
-            tf.linalg.matvec(h, mean) + ssm.observation_offset,
-            h @ tf.matmul(covariance, h, transpose_b=True),
-        )
-        return (mean, covariance), signal, tf.zeros(tf.shape(mean)[:1], mean.dtype)
+        moments = self.smoothed_by(ssm, potentials.mean)
+        total = tf.zeros(tf.shape(moments[0])[:1], moments[0].dtype)
+        return moments, signal_moments(ssm, *moments), total
 
 
 class OnTFP(OnOthers):
