@@ -1,5 +1,7 @@
 """The dynamics of a Kalman layer: a model of ``statespace.models`` whose parameters are weights."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -92,7 +94,11 @@ class Dynamics:
                 return self._checked(argument, parameter, values[name])
         # Controls have no effect until one is learned; what is drawn at random is drawn with the
         # weight.
-        return self.model.start_values().get(name, np.zeros(parameter.shape))
+        return self._start_values.get(name, np.zeros(parameter.shape))
+
+    @functools.cached_property
+    def _start_values(self):
+        return self.model.start_values()
 
     def state_space_model(self, inputs, diffuse_scale) -> LinearGaussianSSM:
         """The model of given inputs, float64.

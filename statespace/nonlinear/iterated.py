@@ -7,10 +7,8 @@ import tensorflow as tf
 
 from statespace.kalman.step import is_observed
 from statespace.nonlinear.matching import Matched
-from statespace.nonlinear.misfit import Misfit
+from statespace.nonlinear.misfit import Misfit, halvings, up_to_rounding
 from statespace.nonlinear.step import Update, condition
-
-_HALVINGS = 10
 
 
 def updater(iterations: int):
@@ -62,10 +60,8 @@ def _length(objective, xi, direction, expected):
     slope' C^-T C^-1 slope) d. Armijo's rule asks for a quarter of the slope at 0, that is for
     s expected / 2. A series for which no s does stays where it is.
     """
-    lengths = tf.constant([2.0**-k for k in range(_HALVINGS)], xi.dtype)
-    lengths = tf.reshape(lengths, [_HALVINGS] + [1] * (xi.shape.rank - 1))
+    lengths = halvings(xi)
     values = objective(xi + lengths[..., tf.newaxis] * direction)
-    # At the minimum, what is left of a step is rounding.
-    before = objective(xi) * (1.0 + 1e3 * np.finfo(xi.dtype.as_numpy_dtype).eps)
+    before = up_to_rounding(objective(xi))
     enough = tf.cast(values <= before - 0.5 * lengths * expected, xi.dtype)
     return tf.stop_gradient(tf.reduce_max(enough * lengths, axis=0))

@@ -1,10 +1,22 @@
-"""Distances in units of noise."""
+"""Distances in units of noise, and lengths of steps that are to lower them."""
 
+import numpy as np
 import tensorflow as tf
 
 from statespace.linalg_ops.failure import append_axes
 from statespace.linalg_ops.lq import dependent_rows, lq
 from statespace.linalg_ops.triangular import triangular_solve
+
+
+def halvings(x, *more):
+    """Lengths 1, 1/2, 1/4, ... of a step from x ``[..., n]``, and ``more``; ``[L, 1, ...]``."""
+    lengths = tf.constant([*(2.0**-k for k in range(10)), *more], x.dtype)
+    return tf.reshape(lengths, [-1] + [1] * (x.shape.rank - 1))
+
+
+def up_to_rounding(distance):
+    """A little more: at the minimum, what is left of a step is rounding."""
+    return distance * (1.0 + 1e3 * np.finfo(distance.dtype.as_numpy_dtype).eps)
 
 
 class Misfit:

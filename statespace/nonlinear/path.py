@@ -6,10 +6,8 @@ import tensorflow as tf
 from statespace.kalman.step import is_observed
 from statespace.linalg_ops.arguments import with_shape
 from statespace.nonlinear.methods import ALONG_PATH
-from statespace.nonlinear.misfit import Misfit
+from statespace.nonlinear.misfit import Misfit, halvings, up_to_rounding
 from statespace.nonlinear.recursion import Backward, Problem, backward, forward, inputs
-
-_HALVINGS = 10
 
 
 def relinearised(problem: Problem, smoothed: Backward, failed) -> tuple[Backward, tf.Tensor]:
@@ -89,17 +87,13 @@ class _Distance:
 
     def shortened(self, path, step):
         """As much of a step, both ``[T, ..., n]``, as lowers J most: by 1, 1/2, 1/4, ..., or 0."""
-        lengths = tf.constant([*(2.0**-k for k in range(_HALVINGS)), 0.0], path.dtype)
-        lengths = tf.reshape(lengths, [-1] + [1] * (path.shape.rank - 1))
+        lengths = halvings(path, 0.0)
         paths = path + lengths[..., tf.newaxis] * step
         values = tf.reduce_sum(self.of_steps(paths), axis=1)
         values += tf.reduce_sum(self._start(paths[:, :1] - self._problem.mean), axis=1)
         lengths, finite = lengths[:, 0], tf.math.is_finite(values)
         values = tf.where(finite, values, np.inf)
-        # At the minimum, what is left of a step is rounding.
-        lowest = tf.reduce_min(values, axis=0) * (
-            1.0 + 1e3 * np.finfo(path.dtype.as_numpy_dtype).eps
-        )
+        lowest = up_to_rounding(tf.reduce_min(values, axis=0))
         enough = tf.where(self._singular, finite, values <= lowest)
         length = tf.reduce_max(tf.cast(enough, path.dtype) * lengths, axis=0)
         return tf.stop_gradient(length)[..., tf.newaxis] * step
