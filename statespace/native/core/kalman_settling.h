@@ -98,9 +98,9 @@ class Settling {
   }
 
  private:
-  STATESPACE_INLINE int64_t age() const {
+  STATESPACE_INLINE int64_t age() const {  // of the checkpoint
     return count_ + 1 - checkpoint_count_;
-  }  // of the checkpoint
+  }
 
   static constexpr int64_t kFirstCheckpoint = 32;
 

@@ -1,23 +1,17 @@
 #include "cuda/api.h"
 
-#include <cstdio>
 #include <vector>
 
 #include "cuda/launch.h"
 #include "cuda/library.h"
-#include "ops/declarations.h"
+#include "ops/op_table.h"
 
 namespace {
 
 using statespace::kDeclarations;
 using statespace::kNumDeclarations;
+using statespace::report;
 using statespace::cuda::Device;
-
-int32_t report(const std::string& error, char* message, size_t message_size) {
-  if (error.empty()) return 0;
-  if (message_size > 0) std::snprintf(message, message_size, "%s", error.c_str());
-  return 1;
-}
 
 int32_t work_bytes(int32_t op, const StatespaceTensor* inputs, const StatespaceTensor* outputs,
                    const uint8_t* attrs, int64_t* bytes, char* message, size_t message_size) {

@@ -4,38 +4,19 @@
 #include <vector>
 
 #include "ops/kernels.h"
-#include "ops/shapes.h"
+#include "ops/op_table.h"
 
 namespace statespace {
 namespace cuda {
 namespace {
 
-struct Op {
-  OpSpec spec;
-  Kernel float32;
-  Kernel float64;
-};
+using Op = OpOf<KernelEntry>;
 
 #define STATESPACE_CUDA_TABLE(family) k##family##Kernels,
 
-std::vector<Op> build_ops() {
-  std::vector<Op> ops;
-  for (int i = 0; i < kNumDeclarations; ++i) {
-    Op op = {parse(kDeclarations[i]), nullptr, nullptr};
-    for (const KernelEntry* table : {STATESPACE_FAMILIES(STATESPACE_CUDA_TABLE)}) {
-      for (; table->op != nullptr; ++table) {
-        if (op.spec.name != table->op) continue;
-        op.float32 = table->float32;
-        op.float64 = table->float64;
-      }
-    }
-    ops.push_back(op);
-  }
-  return ops;
-}
-
 const std::vector<Op>& all_ops() {
-  static const std::vector<Op>* const ops = new std::vector<Op>(build_ops());
+  static const std::vector<Op>* const ops =
+      new std::vector<Op>(build_ops<KernelEntry>({STATESPACE_FAMILIES(STATESPACE_CUDA_TABLE)}));
   return *ops;
 }
 

@@ -191,22 +191,23 @@ struct CovarianceGradient : CovarianceForm {
 //   template <class V, class N, class M>
 //   static void compute(const Call&, const GradientTarget*, const Group<V>&, N, M, V* memory)
 
+// What the way back of such an Op remembers on its tape.
+template <class Tape, class V>
+STATESPACE_INLINE Stretches stretches_of(const Call& call) {
+  const int64_t bytes = Tape::size(1, call.size('n')) * sizeof(V);
+  return {call.size('T'), bytes, call.attrs[0] != 0};
+}
+
 // One group of series: forward with a tape, then backward.
 template <class F>
 struct KalmanGradientOp {
   using Form = F;
   static constexpr bool kUnrolled = true;
 
-  // What the way back remembers.
-  template <class V>
-  STATESPACE_INLINE static Stretches stretches_of(const Call& call) {
-    const int64_t bytes = Tape<V>::size(1, call.size('n')) * sizeof(V);
-    return {call.size('T'), bytes, call.attrs[0] != 0};
-  }
   template <class V>
   static int64_t work_size(const Call& call) {
     const int64_t n = call.size('n');
-    const Stretches stretches = stretches_of<V>(call);
+    const Stretches stretches = stretches_of<Tape<V>, V>(call);
     return KalmanRun<V, int, int, Form::template Step>::work_size(call) +
            Tape<V>::size(stretches.length, n) + Tape<V>::size(stretches.count(), n) +
            ModelCotangents<V>::work_size(call.inputs + 1) +
@@ -220,7 +221,7 @@ struct KalmanGradientOp {
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T');
-    const Stretches stretches = stretches_of<V>(call);
+    const Stretches stretches = stretches_of<Tape<V>, V>(call);
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
     const Tape<V> tape = {take(Tape<V>::size(stretches.length, n)), n};

@@ -348,17 +348,11 @@ struct UnivariateGradientOp {
   using Form = CovarianceForm;
   static constexpr bool kUnrolled = true;
 
-  // What the way back remembers.
-  template <class V>
-  STATESPACE_INLINE static Stretches stretches_of(const Call& call) {
-    const int64_t bytes = UnivariateTape<V>::size(1, call.size('n')) * sizeof(V);
-    return {call.size('T'), bytes, call.attrs[0] != 0};
-  }
   template <class V>
   static int64_t work_size(const Call& call) {
     using Tape = UnivariateTape<V>;
     const int64_t n = call.size('n'), m = call.size('m');
-    const Stretches stretches = stretches_of<V>(call);
+    const Stretches stretches = stretches_of<Tape, V>(call);
     return UnivariateRun<V, int, int>::work_size(call) + Tape::size(stretches.length, n) +
            Tape::size(stretches.count(), n) + UnivariatePass<V>::size(n, m) + n + 2 * n * n +
            univariate_adjoint_work_size(n, m) + ModelCotangents<V>::work_size(call.inputs + 1);
@@ -371,7 +365,7 @@ struct UnivariateGradientOp {
     const Operand& weights = call.inputs[0];
     const Operand* const operands = call.inputs + 1;
     const int64_t num_steps = call.size('T'), square = int64_t{n} * n;
-    const Stretches stretches = stretches_of<V>(call);
+    const Stretches stretches = stretches_of<Tape, V>(call);
     const auto take = [&memory](int64_t count) { return (memory += count) - count; };
     Run run(call, operands, group, n, m, take(Run::work_size(call)));
     Tape tape(take(Tape::size(stretches.length, n)), n);

@@ -1,7 +1,6 @@
 #include "ops/library.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
@@ -54,22 +53,6 @@ const KernelSet& kernel_set() {
   return *set;
 }
 
-std::vector<Op> build_ops() {
-  std::vector<Op> ops;
-  for (int i = 0; i < kNumDeclarations; ++i) {
-    Op op = {parse(kDeclarations[i]), nullptr, nullptr};
-    for (const KernelEntry* table : kernel_set().tables) {
-      for (; table->op != nullptr; ++table) {
-        if (op.spec.name != table->op) continue;
-        op.float32 = table->float32;
-        op.float64 = table->float64;
-      }
-    }
-    ops.push_back(op);
-  }
-  return ops;
-}
-
 // The C interface: the same ops as arrays of C strings.
 struct ApiStorage {
   std::vector<StatespaceOp> ops;
@@ -77,12 +60,6 @@ struct ApiStorage {
   std::vector<std::vector<int32_t>> numbers;
   StatespaceApi api;
 };
-
-int32_t report(const std::string& error, char* message, size_t message_size) {
-  if (error.empty()) return 0;
-  if (message_size > 0) std::snprintf(message, message_size, "%s", error.c_str());
-  return 1;
-}
 
 bool known(int32_t op) { return op >= 0 && op < static_cast<int32_t>(all_ops().size()); }
 
@@ -153,7 +130,7 @@ ApiStorage build_api() {
 }  // namespace
 
 const std::vector<Op>& all_ops() {
-  static const std::vector<Op>* const ops = new std::vector<Op>(build_ops());
+  static const std::vector<Op>* const ops = new std::vector<Op>(build_ops(kernel_set().tables));
   return *ops;
 }
 

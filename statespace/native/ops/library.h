@@ -6,15 +6,11 @@
 #include <vector>
 
 #include "ops/api.h"
-#include "ops/shapes.h"
+#include "ops/op_table.h"
 
 namespace statespace {
 
-struct Op {
-  OpSpec spec;
-  Kernel float32;
-  Kernel float64;
-};
+using Op = OpOf<KernelEntry>;
 
 // All ops, with the kernels of the best instruction set this processor has, or the one that the
 // environment variable STATESPACE_SIMD names.
